@@ -1,0 +1,1 @@
+"""The proxy-wasm ABI, written once over the engine seam."""

@@ -1,0 +1,1 @@
+"""The built-in WebAssembly engines, one folder each, all of one shape."""

@@ -1,0 +1,1 @@
+"""The life of WASM plugins: configuration, loading, pooling, routing, reloading."""

@@ -1,0 +1,1 @@
+"""What guests are written with, and the built guests of the quickstart."""

@@ -1,0 +1,1 @@
+"""HTTP in front of the plugins: data plane, management API, state stores."""

@@ -1,0 +1,1 @@
+"""Tools for those who test engines and filters against this project."""

@@ -1,8 +1,8 @@
 """Every error of the project that a caller may want to catch.
 
 Nothing of an engine's own leaves the seam: each engine translates its exceptions in one
-`map_exceptions`, with the original chained as `__cause__`. An exception raised by a host function is
-the exception of the caller and comes out of the export call as itself.
+`map_exceptions`, with the original chained as `__cause__`. An exception raised by a host function
+is the exception of the caller and comes out of the export call as itself.
 """
 
 from __future__ import annotations

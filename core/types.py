@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Union
 
 
 class ValueType(str, Enum):
@@ -96,7 +95,7 @@ class TagType:
         return f"tag ({' '.join(self.params)})"
 
 
-ExternType = Union[FuncType, MemoryType, TableType, GlobalType, TagType]
+ExternType = FuncType | MemoryType | TableType | GlobalType | TagType
 
 
 class ExternKind(str, Enum):

@@ -1,0 +1,156 @@
+"""The gate that every entry into an instance passes: closed, busy, out of time, wrong thread."""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import TracebackType
+
+from anywasm.core.errors import ClosedError, ConcurrencyError, DeadlineExceededError
+
+_monotonic = time.monotonic
+
+
+class CallGate:
+    """Guards one instance.
+
+    The hot path of a call reads one attribute, `alert`, and takes one lock; everything else happens
+    only when `alert` is set: the instance is closed, bound to a thread, or under a deadline.
+
+    Attributes:
+        alert: Whether `check` has anything to say.
+        acquire: Takes the instance for the calling thread, re-entrantly; call it as
+            `acquire(False)`, then `refuse` where it returns False.
+        release: Gives it back.
+        expires: The `time.monotonic` second at which the running deadline ends, or None.
+        pending: The exception that a host function raised, on its way out through the guest.
+    """
+
+    __slots__ = (
+        "_closed",
+        "_home",
+        "_lock",
+        "_what",
+        "acquire",
+        "alert",
+        "expires",
+        "pending",
+        "release",
+    )
+
+    def __init__(self, what: str, *, thread_bound: bool = False) -> None:
+        self._what = what
+        self._lock = threading.RLock()
+        self._closed = False
+        self._home = threading.get_ident() if thread_bound else None
+        self.acquire = self._lock.acquire
+        self.release = self._lock.release
+        self.alert = thread_bound
+        self.expires: float | None = None
+        self.pending: BaseException | None = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` has passed."""
+        return self._closed
+
+    def check(self) -> None:
+        """Raise what stands against entering now.
+
+        Raises:
+            ClosedError: After `close`.
+            ConcurrencyError: In a thread to which the instance is not bound.
+            DeadlineExceededError: When the running deadline has passed.
+        """
+        self.check_usable()
+        if self.expires is not None and _monotonic() >= self.expires:
+            raise self.overdue()
+
+    def refuse(self) -> None:
+        """Raise the error for a second thread at the same moment.
+
+        Raises:
+            ConcurrencyError: Always.
+        """
+        raise ConcurrencyError(f"{self._what} is in use by another thread")
+
+    def overdue(self) -> DeadlineExceededError:
+        """The error of a deadline that has passed."""
+        return DeadlineExceededError(f"the deadline for {self._what} has passed")
+
+    def take_pending(self) -> BaseException | None:
+        """The host function's exception that ended the call, once."""
+        pending, self.pending = self.pending, None
+        return pending
+
+    def close(self) -> bool:
+        """Shut the gate for good.
+
+        Returns:
+            Whether this call did it (False when it was shut before).
+
+        Raises:
+            ConcurrencyError: While a call is running, in any thread: its stack still needs the
+                instance; or in a thread to which the instance is not bound.
+        """
+        if self._closed:
+            return False
+        self.check_home()
+        if self._lock._is_owned() or not self._lock.acquire(False):  # type: ignore[attr-defined]
+            raise ConcurrencyError(f"{self._what} cannot be closed while a call is running in it")
+        try:
+            self._closed = True
+            self.alert = True
+        finally:
+            self._lock.release()
+        return True
+
+    def check_usable(self) -> None:
+        """Raise when the instance is closed or this is not its thread.
+
+        Raises:
+            ClosedError: After `close`.
+            ConcurrencyError: In a thread to which the instance is not bound.
+        """
+        if self._closed:
+            raise ClosedError(f"{self._what} is closed")
+        self.check_home()
+
+    def check_home(self) -> None:
+        """Raise in a thread to which the instance is not bound.
+
+        Raises:
+            ConcurrencyError: In such a thread.
+        """
+        if self._home is not None and threading.get_ident() != self._home:
+            raise ConcurrencyError(
+                f"{self._what} belongs to the thread that made it (capabilities.thread_bound)"
+            )
+
+    def _set_expires(self, expires: float | None) -> None:
+        self.expires = expires
+        self.alert = self._closed or self._home is not None or expires is not None
+
+
+class Deadline:
+    """The context manager behind `Instance.deadline`; nested ones take the earlier end."""
+
+    __slots__ = ("_expires", "_gate", "_outer")
+
+    def __init__(self, gate: CallGate, seconds: float) -> None:
+        self._gate = gate
+        self._expires = _monotonic() + seconds
+        self._outer: float | None = None
+
+    def __enter__(self) -> None:
+        outer = self._outer = self._gate.expires
+        if outer is None or self._expires < outer:
+            self._gate._set_expires(self._expires)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._gate._set_expires(self._outer)

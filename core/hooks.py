@@ -1,0 +1,65 @@
+"""The one pluggy plugin manager of the process."""
+
+from __future__ import annotations
+
+import os
+import threading
+from importlib.metadata import EntryPoint, entry_points
+
+import pluggy
+
+from anywasm.core.hookspecs import EngineSpecs
+
+#: Entry-point group of pluggy plugins; their modules are imported when hooks are first used.
+PLUGIN_GROUP = "anywasm"
+#: Comma-separated distributions or entry points that may be loaded; unset: all; empty: none.
+LOAD_PLUGINS = "ANYWASM_LOAD_PLUGINS"
+
+manager = pluggy.PluginManager("anywasm")
+manager.add_hookspecs(EngineSpecs)
+
+_lock = threading.RLock()
+_loaded = False
+
+
+def may_load(entry: EntryPoint) -> bool:
+    """Whether `ANYWASM_LOAD_PLUGINS` lets this third-party entry point be loaded."""
+    allowed = os.environ.get(LOAD_PLUGINS)
+    if allowed is None:
+        return True
+    names = {name.strip() for name in allowed.split(",")}
+    return entry.name in names or (entry.dist is not None and entry.dist.name in names)
+
+
+def plugin_manager() -> pluggy.PluginManager:
+    """The plugin manager, with the installed third-party plugins loaded. Thread-safe."""
+    global _loaded
+    with _lock:
+        if not _loaded:
+            _loaded = True
+            for entry in entry_points(group=PLUGIN_GROUP):
+                if may_load(entry) and manager.get_plugin(entry.name) is None:
+                    manager.register(entry.load(), name=entry.name)
+    return manager
+
+
+def register_plugin(plugin: object, name: str | None = None) -> None:
+    """Register an object with `@hookimpl` functions. Thread-safe.
+
+    Raises:
+        ValueError: When it, or its name, is registered already.
+        pluggy.PluginValidationError: When a function does not fit its hook's specification.
+    """
+    with _lock:
+        manager.register(plugin, name)
+        manager.check_pending()
+
+
+def unregister_plugin(plugin: object) -> None:
+    """Undo `register_plugin`. Thread-safe.
+
+    Raises:
+        ValueError: When it is not registered.
+    """
+    with _lock:
+        manager.unregister(plugin)

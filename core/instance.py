@@ -1,0 +1,200 @@
+"""A running module."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from anywasm.core.errors import ArgumentError, ExportNotFoundError, UnsupportedError
+from anywasm.core.gate import CallGate, Deadline
+from anywasm.core.globals import Global
+from anywasm.core.memory import Memory
+from anywasm.core.types import ExportType, ExternKind, FuncType, MemoryType
+
+if TYPE_CHECKING:
+    from anywasm.core.module import Module
+
+Export = Callable[..., Any] | Memory | Global
+_Self = TypeVar("_Self", bound="Instance")
+
+
+class Exports(Mapping[str, Any]):
+    """The exports by name, in the module's order; each is bound once, when first asked for.
+
+    A function is a plain callable, a memory a `Memory`, a global a `Global`.
+    """
+
+    __slots__ = ("_bind", "_bound", "_types")
+
+    def __init__(
+        self, types: Mapping[str, ExportType], bind: Callable[[ExportType], Export]
+    ) -> None:
+        self._types = types
+        self._bind = bind
+        self._bound: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        try:
+            return self._bound[name]
+        except KeyError:
+            pass
+        try:
+            export = self._types[name]
+        except (KeyError, TypeError):
+            known = ", ".join(self._types) or "none"
+            raise ExportNotFoundError(f"no export named {name!r}; exports: {known}") from None
+        bound = self._bound[name] = self._bind(export)
+        return bound
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._types
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._types)
+
+    def __len__(self) -> int:
+        return len(self._types)
+
+    def __repr__(self) -> str:
+        return f"<Exports {', '.join(self._types)}>"
+
+
+class Instance(ABC):
+    """One instance of a module, made by `Module.instantiate`.
+
+    Used by one thread at a time: a second thread at the same moment, or another thread than the one
+    that made it where `capabilities.thread_bound`, gets a `ConcurrencyError`. Its host functions
+    may call its exports again. It is closed explicitly (`close`, or `with`); use after that raises
+    `ClosedError`.
+
+    Attributes:
+        module: The module it was made from.
+        exports: Everything it exports, by name.
+    """
+
+    def __init__(self, module: Module, gate: CallGate) -> None:
+        self.module = module
+        self._gate = gate
+        self.exports = Exports(module.exports_by_name, self._bind)
+
+    # --- what an engine provides ---
+
+    @abstractmethod
+    def _bind_function(self, export: ExportType) -> Callable[..., Any]:
+        """The callable for an exported function (see `anywasm.core.marshal`)."""
+
+    @abstractmethod
+    def _call_bits(self, export: ExportType, args: tuple[int, ...]) -> int | tuple[int, ...] | None:
+        """One call with raw bits (see `call_bits`)."""
+
+    @abstractmethod
+    def _bind_memory(self, export: ExportType) -> Memory:
+        """The exported memory."""
+
+    @abstractmethod
+    def _bind_global(self, export: ExportType) -> Global:
+        """The exported global."""
+
+    @abstractmethod
+    def _close(self) -> None:
+        """Free everything native. Called once, with no call running."""
+
+    # --- what every instance has ---
+
+    @property
+    def memory(self) -> Memory | None:
+        """The export `memory`, else the first exported memory, else None."""
+        name = self.module.memory_export
+        return None if name is None else self.exports[name]
+
+    def call_bits(self, name: str, *args: int) -> int | tuple[int, ...] | None:
+        """Call the exported function `name` with raw bits, so that NaN payloads survive.
+
+        Args:
+            name: The export.
+            *args: One unsigned int per parameter, holding the bits of a value of its type.
+
+        Returns:
+            The results in the same form: None, one, or a tuple.
+
+        Raises:
+            ExportNotFoundError: When there is no function of that name.
+            ArgumentError: For a wrong count, or bits wider than the type.
+        """
+        export = self.module.exports_by_name.get(name)
+        if export is None or export.kind is not ExternKind.FUNCTION:
+            raise ExportNotFoundError(f"no exported function named {name!r}")
+        return self._call_bits(export, args)
+
+    def deadline(self, seconds: float) -> AbstractContextManager[None]:
+        """Bound every export call inside the `with` block, nested ones too.
+
+        Nested deadlines take the earlier end. Time spent in host functions counts, and is noticed
+        on return to the guest. Past the end the export call raises `DeadlineExceededError` and the
+        instance stays callable.
+
+        Args:
+            seconds: From now; a number of at least 0.
+
+        Raises:
+            UnsupportedError: Where the engine cannot interrupt (`capabilities.interrupt`).
+            ArgumentError: When `seconds` is no such number.
+            ClosedError: After `close`.
+        """
+        if not self.module.vm.capabilities.interrupt:
+            raise UnsupportedError(
+                f"engine {self.module.vm.name!r} cannot interrupt a running guest; "
+                "choose an engine with capabilities.interrupt"
+            )
+        if not isinstance(seconds, (int, float)) or not seconds >= 0:
+            raise ArgumentError(f"a deadline is a number of seconds of at least 0, not {seconds!r}")
+        if self._gate.alert:
+            self._gate.check_usable()
+        self._arm(seconds)
+        return Deadline(self._gate, seconds)
+
+    def _arm(self, seconds: float) -> None:
+        """Have the engine notice deadlines for the next `seconds`, where it can interrupt."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether the instance was closed."""
+        return self._gate.closed
+
+    def close(self) -> None:
+        """Free everything native. Idempotent.
+
+        Raises:
+            ConcurrencyError: While a call is running in the instance, or in a thread to which it is
+                not bound.
+        """
+        if self._gate.close():
+            self._close()
+
+    def __enter__(self: _Self) -> _Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else "open"
+        return f"<{self.module.vm.name} instance of {self.module!r}, {state}>"
+
+    def _bind(self, export: ExportType) -> Export:
+        self._gate.check_usable()
+        if isinstance(export.type, FuncType):
+            return self._bind_function(export)
+        if isinstance(export.type, MemoryType):
+            return self._bind_memory(export)
+        if export.kind is ExternKind.GLOBAL:
+            return self._bind_global(export)
+        raise UnsupportedError(f"an exported {export.kind} cannot be used from the host: {export}")

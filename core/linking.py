@@ -1,0 +1,70 @@
+"""Matching an importObject with what a module asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from anywasm.core.capabilities import Capabilities
+from anywasm.core.errors import LinkError, UnsupportedError
+from anywasm.core.globals import Global
+from anywasm.core.memory import Memory
+from anywasm.core.types import ExternKind, ImportType
+
+#: Module name -> import name -> value, as in the WebAssembly JS API.
+ImportObject = Mapping[str, Mapping[str, Any]]
+
+
+class MissingImportsError(LinkError):
+    """The importObject lacks something; all that it lacks is listed at once.
+
+    Attributes:
+        missing: The imports that were not given.
+    """
+
+    def __init__(self, missing: tuple[ImportType, ...]) -> None:
+        self.missing = missing
+        listed = "; ".join(map(str, missing))
+        super().__init__(f"{len(missing)} missing import(s): {listed}")
+
+
+def _fits(kind: ExternKind, value: object) -> bool:
+    if kind is ExternKind.FUNCTION:
+        return callable(value)
+    if kind is ExternKind.MEMORY:
+        return isinstance(value, Memory)
+    if kind is ExternKind.GLOBAL:
+        return isinstance(value, (Global, int, float))
+    return True
+
+
+def resolve_imports(
+    wanted: tuple[ImportType, ...], given: ImportObject | None, capabilities: Capabilities
+) -> list[Any]:
+    """The values for `wanted`, in its order (duplicate entries get the same value each).
+
+    Raises:
+        MissingImportsError: Naming every import that was not given, with its type.
+        LinkError: For a value of another kind than the import.
+        UnsupportedError: For a kind that the engine cannot import.
+    """
+    given = given or {}
+    values: list[Any] = []
+    missing: dict[tuple[str, str], ImportType] = {}
+    wrong: list[str] = []
+    for item in wanted:
+        if item.kind not in capabilities.imports:
+            raise UnsupportedError(f"this engine cannot import a {item.kind}: {item}")
+        try:
+            value = given[item.module][item.name]
+        except KeyError:
+            missing.setdefault((item.module, item.name), item)
+            continue
+        if not _fits(item.kind, value):
+            wrong.append(f"{item} was given {value!r}")
+        values.append(value)
+    if missing:
+        raise MissingImportsError(tuple(missing.values()))
+    if wrong:
+        raise LinkError("imports of the wrong kind: " + "; ".join(wrong))
+    return values

@@ -1,0 +1,128 @@
+"""A compiled module."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from anywasm.core.artifact import Artifact, write_artifact
+from anywasm.core.binary import ModuleInterface, strip_to_interface
+from anywasm.core.errors import ClosedError, UnsupportedError
+from anywasm.core.instance import Instance
+from anywasm.core.limits import ResourceLimits
+from anywasm.core.linking import ImportObject, resolve_imports
+from anywasm.core.types import CustomSection, ExportType, ExternKind, ImportType
+
+if TYPE_CHECKING:
+    from anywasm.core.vm import VM
+
+_Self = TypeVar("_Self", bound="Module")
+
+
+class Module(ABC):
+    """A compiled module, made by `VM.compile` or `VM.load`. Thread-safe.
+
+    Compile once, instantiate often: an instance costs far less than a module. Closing a module
+    leaves its instances usable.
+
+    Attributes:
+        vm: The engine that compiled it.
+        imports: What it asks for, in its order; duplicate entries are kept.
+        exports: What it offers, in its order.
+        exports_by_name: The same, by name.
+        custom_sections: Its custom sections, in its order.
+        memory_export: The name under which `Instance.memory` is exported, or None.
+    """
+
+    def __init__(self, vm: VM, interface: ModuleInterface) -> None:
+        self.vm = vm
+        self.imports: tuple[ImportType, ...] = interface.imports
+        self.exports: tuple[ExportType, ...] = interface.exports
+        self.custom_sections: tuple[CustomSection, ...] = interface.custom_sections
+        self.exports_by_name = {export.name: export for export in interface.exports}
+        memories = [export.name for export in interface.exports if export.kind is ExternKind.MEMORY]
+        self.memory_export = "memory" if "memory" in memories else next(iter(memories), None)
+        self._closed = False
+
+    # --- what an engine provides ---
+
+    @abstractmethod
+    def _instantiate(self, imports: list[Any], limits: ResourceLimits | None) -> Instance:
+        """Instantiate with a value for each of `imports`, checked for presence and kind."""
+
+    def _serialize(self) -> tuple[bytes, bytes]:
+        """The wasm binary (or its interface sections) and the engine's own artifact."""
+        raise UnsupportedError(f"engine {self.vm.name!r} cannot serialize modules")
+
+    def _close(self) -> None:
+        """Free what is native and not shared with instances. Called once."""
+
+    # --- what every module has ---
+
+    def instantiate(
+        self, imports: ImportObject | None = None, limits: ResourceLimits | None = None
+    ) -> Instance:
+        """Make an instance, and run the module's start function if it has one.
+
+        Args:
+            imports: The importObject: module name -> import name -> callable. A callable takes and
+                returns numbers by the import's type (see `anywasm.core.marshal`).
+            limits: Bounds on the instance, where `capabilities.memory_limit`.
+
+        Returns:
+            The instance, owned by the caller; on a thread-bound engine it belongs to this thread.
+
+        Raises:
+            LinkError: When imports are missing (all are named at once) or of the wrong kind.
+            InstantiationError: When a data segment does not fit, a limit is too small, or the start
+                function traps (the `TrapError` is the `__cause__`).
+            UnsupportedError: For limits or kinds of import that the engine does not claim.
+            ClosedError: After `close`.
+        """
+        if self._closed:
+            raise ClosedError(f"{self!r} is closed")
+        if limits is not None and not self.vm.capabilities.memory_limit:
+            raise UnsupportedError(f"engine {self.vm.name!r} cannot limit an instance's memory")
+        values = resolve_imports(self.imports, imports, self.vm.capabilities)
+        return self._instantiate(values, limits)
+
+    def serialize(self) -> bytes:
+        """The compiled module as an artifact for `VM.load` on the same engine and machine kind.
+
+        Raises:
+            UnsupportedError: Where the engine does not claim `serialize`.
+            ClosedError: After `close`.
+        """
+        if self._closed:
+            raise ClosedError(f"{self!r} is closed")
+        if not self.vm.capabilities.serialize:
+            raise UnsupportedError(f"engine {self.vm.name!r} cannot serialize modules")
+        wasm, code = self._serialize()
+        artifact = Artifact(strip_to_interface(wasm), code)
+        return write_artifact(self.vm.name, self.vm.artifact_version, artifact)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the module was closed."""
+        return self._closed
+
+    def close(self) -> None:
+        """Free the module; its instances live on. Idempotent."""
+        if not self._closed:
+            self._closed = True
+            self._close()
+
+    def __enter__(self: _Self) -> _Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{self.vm.name} module, {len(self.imports)} imports, {len(self.exports)} exports>"

@@ -1,0 +1,129 @@
+"""A WebAssembly engine, as the rest of the project sees it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from types import TracebackType
+from typing import ClassVar, TypeVar
+
+from anywasm.core.artifact import read_artifact
+from anywasm.core.binary import ModuleInterface, read_interface
+from anywasm.core.capabilities import Capabilities
+from anywasm.core.errors import ArgumentError, ClosedError, UnsupportedError
+from anywasm.core.module import Module
+
+#: The version of this seam. An engine states the one it was written for.
+ENGINE_API_VERSION = 1
+
+_Self = TypeVar("_Self", bound="VM")
+
+
+class VM(ABC):
+    """An engine. Made without arguments; one per process is shared by `get_wasm_engine`.
+
+    Thread-safe: modules may be compiled and loaded by many threads at once. A third-party engine
+    subclasses this, `Module` and `Instance`, and names its VM class in the entry-point group
+    `anywasm.engines`. Its import and `__init__` may fail with any exception where its binding is
+    missing or unfit: the registry turns that into an `EngineUnavailableError`.
+
+    Attributes:
+        name: The name under which it is chosen.
+        engine_api_version: The `ENGINE_API_VERSION` it was written for, as a literal.
+        capabilities: What it can do.
+        version: The engine's own version.
+    """
+
+    name: ClassVar[str]
+    engine_api_version: ClassVar[int]
+    capabilities: Capabilities
+    version: str
+
+    _closed = False
+
+    # --- what an engine provides ---
+
+    @abstractmethod
+    def _compile(self, wasm: bytes, interface: ModuleInterface) -> Module:
+        """Compile a binary whose interface was read already.
+
+        Raises:
+            CompileError: When it is invalid, or needs a feature that the engine lacks.
+        """
+
+    def _load(self, code: bytes, interface: bytes) -> Module:
+        """Make a module of the engine's own artifact and the interface sections."""
+        raise UnsupportedError(f"engine {self.name!r} cannot load artifacts")
+
+    def _close(self) -> None:
+        """Free what is native. Called once."""
+
+    # --- what every engine has ---
+
+    @property
+    def artifact_version(self) -> str:
+        """What an artifact must have been made with to be loaded; engines add compile options."""
+        return self.version
+
+    def compile(self, wasm: bytes) -> Module:
+        """Compile a WebAssembly binary.
+
+        Args:
+            wasm: A core module in the binary format.
+
+        Returns:
+            The module, owned by the caller.
+
+        Raises:
+            CompileError: When it is malformed, invalid, or needs a feature that the engine lacks.
+            ClosedError: After `close`.
+        """
+        wasm = self._bytes(wasm)
+        return self._compile(wasm, read_interface(wasm))
+
+    def load(self, artifact: bytes) -> Module:
+        """Load what `Module.serialize` wrote, without compiling.
+
+        Only load artifacts that you wrote: the engine runs them as native code.
+
+        Raises:
+            CompileError: For a damaged artifact, or one of another engine, version or machine.
+            UnsupportedError: Where the engine does not claim `serialize`.
+            ClosedError: After `close`.
+        """
+        artifact = self._bytes(artifact)
+        if not self.capabilities.serialize:
+            raise UnsupportedError(f"engine {self.name!r} cannot load artifacts")
+        content = read_artifact(self.name, self.artifact_version, artifact)
+        return self._load(content.code, content.interface)
+
+    def _bytes(self, data: object) -> bytes:
+        if self._closed:
+            raise ClosedError(f"engine {self.name!r} is closed")
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise ArgumentError(f"a module is bytes, not {type(data).__name__}")
+        return bytes(data)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the engine was closed."""
+        return self._closed
+
+    def close(self) -> None:
+        """Free the engine. Modules and instances made before stay usable. Idempotent."""
+        if not self._closed:
+            self._closed = True
+            self._close()
+
+    def __enter__(self: _Self) -> _Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<engine {self.name} {self.version}>"

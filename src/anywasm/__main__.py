@@ -1,0 +1,5 @@
+"""`python -m anywasm`: the same as the `anywasm` command."""
+
+from anywasm.cli import main
+
+main()

@@ -1,0 +1,51 @@
+# The two commands of the README are `make demo` and `make test`; `make help` lists the rest.
+#
+# Every target first brings .venv up to date through .ci/venv, which takes a moment when nothing changed.
+#   PYTHON=/path/to/python make ...   another interpreter
+#   make VENV=.venv-3.13 ...          another environment
+#   make test ARGS="-k memory -x"     arguments for the command that runs
+VENV ?= .venv
+ARGS ?=
+BIN = $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types format guests bench clean venv-demo venv-dev
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: venv-demo ## serve the demo functions on every engine that is installed
+	@$(BIN)/anywasm demo $(ARGS)
+
+test: venv-dev ## run the tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: venv-dev ## style, formatting, and which package may import which
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
+
+types: venv-dev ## check the types of the package and of the tests
+	@$(BIN)/mypy
+	@$(BIN)/mypy tests
+
+format: venv-dev ## rewrite the sources in the project's style
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+guests: venv-dev ## rebuild the WebAssembly guests of sdk/
+	@$(BIN)/python -m anywasm.sdk.build $(ARGS)
+
+bench: venv-dev ## a quick run of the engine benchmarks
+	@$(BIN)/anywasm bench --quick $(ARGS)
+
+clean: ## remove environments, builds and caches
+	@rm -rf .venv .venv-* build dist src/*.egg-info engines/*.so \
+		.mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks .import_linter_cache
+	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+venv-demo:
+	@.ci/venv $(VENV) demo
+
+venv-dev:
+	@.ci/venv $(VENV) dev

@@ -67,7 +67,6 @@ def read_interface(wasm: bytes) -> ModuleInterface:
         CompileError: The module is malformed, or needs a proposal that is not known here; the
             message has the byte offset and the section.
     """
-    wasm = bytes(wasm)
     reader = _InterfaceReader()
     for section in sections(wasm):
         reader.read(section)

@@ -24,7 +24,6 @@ def strip_to_interface(wasm: bytes) -> bytes:
     Raises:
         CompileError: The sections are malformed. What is in them is not looked at.
     """
-    wasm = bytes(wasm)
     kept = [wasm[:HEADER_SIZE]]
     for section in sections(wasm):
         if section.id in _CONTENTS:

@@ -167,3 +167,7 @@ class ConfigError(AnyWasmError):
 
 class PluginError(AnyWasmError):
     """A plugin could not be loaded, started or called."""
+
+
+class StateStoreError(AnyWasmError):
+    """A state store could not answer: unknown, unreachable, or too slow."""

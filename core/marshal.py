@@ -17,6 +17,7 @@ import linecache
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from math import copysign
 from typing import Any
 
 from anywasm.core.errors import ArgumentError, UnsupportedError
@@ -165,7 +166,12 @@ def _build(lines: Sequence[str], title: str) -> Callable[..., Any]:
     file = f"<anywasm {title}>"
     # Tracebacks and debuggers show the generated lines.
     linecache.cache[file] = (len(source), None, source.splitlines(True), file)
-    names: dict[str, Any] = {"bad_arguments": bad_arguments, "bad_result": bad_result}
+    names: dict[str, Any] = {
+        "bad_arguments": bad_arguments,
+        "bad_result": bad_result,
+        # Of a number with itself: that number as a float. Unlike float(), it takes no text.
+        "copysign": copysign,
+    }
     exec(compile(source, file, "exec"), names)  # noqa: S102 (written above, from types alone)
     return names["make"]  # type: ignore[no-any-return]
 
@@ -356,8 +362,8 @@ def _refusal(name: str, reason: str) -> Callable[..., Any]:
 
 def _normal(name: str, type: ValueType, signed: bool) -> list[str]:
     if type in _FLOATS:
-        # + 0.0 turns ints into floats and refuses what is no number.
-        return [f"{name} = {name} + 0.0"]
+        # Arithmetic would lose the sign of -0.0 (x + 0.0) or make a signalling NaN quiet.
+        return [f"if {name}.__class__ is not float: {name} = copysign({name}, {name})"]
     convert = _SIGNED[type].format(name) if signed else f"{name} & {_MASKS[type]}"
     return [_range_check(name, type), f"{name} = {convert}"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from anywasm.core.binary import ModuleInterface
-from anywasm.core.errors import InstantiationError, TrapError
+from anywasm.core.errors import ArgumentError, InstantiationError, TrapError
 from anywasm.core.gate import CallGate
 from anywasm.core.instance import Instance
 from anywasm.core.limits import ResourceLimits
@@ -70,12 +70,15 @@ def _interface(guest: type[NullGuest]) -> ModuleInterface:
     if guest.memory_export is not None:
         memory = MemoryType(Limits(guest.memory_pages, guest.memory_maximum))
         memories.append(ExportType(guest.memory_export, memory, 0))
+    exports = (*memories, *variables, *functions)
+    if len({item.name for item in exports}) < len(exports):
+        raise ArgumentError("two exports of one name")
     return ModuleInterface(
         imports=tuple(
             ImportType(module, name, parse_type(text))
             for module, names in guest.imports.items()
             for name, text in names.items()
         ),
-        exports=(*memories, *variables, *functions),
+        exports=exports,
         custom_sections=guest.custom_sections,
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from anywasm.core.capabilities import Capabilities
-from anywasm.core.errors import CompileError
+from anywasm.core.capabilities import Capabilities, Feature
+from anywasm.core.errors import ArgumentError, CompileError
 from anywasm.core.vm import VM
 from anywasm.engines.null.library import find_guest, version
 from anywasm.engines.null.module import NullModule
@@ -25,7 +25,12 @@ class NullVM(VM):
 
     name = "null"
     engine_api_version = 1
-    capabilities = Capabilities(wasm=False, memory_limit=True, memory_moves=True)
+    capabilities = Capabilities(
+        wasm=False,
+        memory_limit=True,
+        memory_moves=True,
+        features=frozenset({Feature.MULTI_VALUE, Feature.MUTABLE_GLOBALS}),
+    )
 
     def __init__(self) -> None:
         self.version = version()
@@ -39,7 +44,10 @@ class NullVM(VM):
             ClosedError: After `close`.
         """
         guest = find_guest(self._bytes(wasm))
-        return NullModule(self, guest)
+        try:
+            return NullModule(self, guest)
+        except ArgumentError as error:
+            raise CompileError(f"{guest.__qualname__} declares what cannot be: {error}") from error
 
     def _compile(self, wasm: bytes, interface: ModuleInterface) -> Module:
         raise CompileError("the null engine runs no WebAssembly")

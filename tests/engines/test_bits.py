@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from anywasm.core.errors import ArgumentError, ExportNotFoundError, UnsupportedError
+from anywasm.core.instance import Instance
+from anywasm.core.module import Module
+from anywasm.engines.null.library import NullGuest, export
+
+WAT = """(module
+  (func (export "i32") (param i32) (result i32) local.get 0)
+  (func (export "i64") (param i64) (result i64) local.get 0)
+  (func (export "f32") (param f32) (result f32) local.get 0)
+  (func (export "f64") (param f64) (result f64) local.get 0)
+  (func (export "nothing"))
+  (memory (export "memory") 1))
+"""
+
+
+class Bits(NullGuest):
+    @export("i32 -> i32")
+    def i32(self, value: int) -> int:
+        return value
+
+    @export("i64 -> i64")
+    def i64(self, value: int) -> int:
+        return value
+
+    @export("f32 -> f32")
+    def f32(self, value: float) -> float:
+        return value
+
+    @export("f64 -> f64")
+    def f64(self, value: float) -> float:
+        return value
+
+    @export("->")
+    def nothing(self) -> None:
+        pass
+
+
+@pytest.fixture
+def instance(guest: Callable[[str, type[NullGuest]], Module]) -> Iterator[Instance]:
+    with guest(WAT, Bits).instantiate() as instance:
+        yield instance
+
+
+@pytest.mark.parametrize(
+    ("name", "bits"),
+    [
+        ("i32", 0xFFFFFFFF),
+        ("i32", 0x80000000),
+        ("i64", 0xFFFFFFFFFFFFFFFF),
+        ("f32", 0x3FC00000),
+        ("f32", 0x80000000),
+        ("f32", 0x7FC00123),
+        ("f32", 0xFFFFFFFF),
+        ("f64", 0x3FF8000000000000),
+        ("f64", 0x7FF8000000000123),
+        ("f64", 0xFFFFFFFFFFFFFFFF),
+        ("f64", 0x7FF0000000000001),
+    ],
+)
+def test_bits_go_through_the_guest(instance: Instance, name: str, bits: int) -> None:
+    assert instance.call_bits(name, bits) == bits
+
+
+def test_signalling_nan_comes_back_whole_or_not_at_all(instance: Instance) -> None:
+    signalling = 0x7F800001
+    if instance.module.vm.capabilities.wasm:
+        assert instance.call_bits("f32", signalling) == signalling
+    else:
+        with pytest.raises(UnsupportedError, match="a Python float cannot carry the f32 bits"):
+            instance.call_bits("f32", signalling)
+
+
+def test_no_result_is_none(instance: Instance) -> None:
+    assert instance.call_bits("nothing") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("i32", (-1,)),
+        ("i32", (2**32,)),
+        ("f32", (2**32,)),
+        ("f64", (2**64,)),
+        ("f64", (-1,)),
+        ("f64", (1.5,)),
+        ("i32", ("1",)),
+        ("i32", ()),
+        ("i32", (1, 2)),
+    ],
+)
+def test_wrong_bits_are_refused(instance: Instance, name: str, args: tuple[int, ...]) -> None:
+    with pytest.raises(ArgumentError, match=name):
+        instance.call_bits(name, *args)
+    assert instance.call_bits(name, 1) == 1
+
+
+@pytest.mark.parametrize("name", ["memory", "absent"])
+def test_only_functions_can_be_called(instance: Instance, name: str) -> None:
+    with pytest.raises(ExportNotFoundError, match=name):
+        instance.call_bits(name)
+
+
+MULTI = '(module (func (export "two") (param f64 i32) (result i32 f64) local.get 1 local.get 0))'
+
+
+class Two(NullGuest):
+    memory_export = None
+
+    @export("f64 i32 -> i32 f64")
+    def two(self, a: float, b: int) -> tuple[int, float]:
+        return b, a
+
+
+@pytest.mark.capable(feature="multi-value")
+def test_several_results_are_a_tuple(guest: Callable[[str, type[NullGuest]], Module]) -> None:
+    with guest(MULTI, Two).instantiate() as instance:
+        assert instance.call_bits("two", 0x7FF8000000000123, 7) == (7, 0x7FF8000000000123)

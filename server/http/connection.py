@@ -1,0 +1,396 @@
+"""One client connection: bytes in, exchanges one after the other, bytes out."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import socket
+import struct
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+from anywasm.server.http.errors import ProtocolError
+from anywasm.server.http.exchange import HttpExchange
+from anywasm.server.http.fields import error_response
+from anywasm.server.http.parser import RequestParser
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from anywasm.server.http.parser import Event
+    from anywasm.server.http.state import ListenerState
+
+log = logging.getLogger("anywasm.server.http")
+
+# What is parsed before its events are delivered: bounds what a burst of pipelined requests, or
+# of tiny chunks, can make of one big read.
+_SLICE = 16 * 1024
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+_ids = itertools.count(1)
+
+
+class HttpConnection(asyncio.Protocol):
+    """The protocol of one accepted connection; lives on the event loop of its listener.
+
+    Bytes are parsed first and delivered afterwards, so that no handler runs inside the parser and
+    a response can know whether its request has already been read to the end. Requests are
+    answered in order: a later one is not started before the earlier response is complete.
+
+    Attributes:
+        id: Unique in the process.
+        shared: What the listener's connections have in common.
+        current: The exchange under way.
+        write_paused: The transport holds more than `high_water` unsent bytes.
+        peer_address: The client's address and port; None on a Unix socket.
+        local_address: The server's address and port; None on a Unix socket.
+        is_tls: Whether the transport is encrypted.
+    """
+
+    __slots__ = (
+        "_active",
+        "_closing",
+        "_delivering",
+        "_events",
+        "_head_since",
+        "_held",
+        "_parser",
+        "_pumping",
+        "_reading",
+        "_since",
+        "_stash",
+        "_transport",
+        "_unsent",
+        "_unsent_since",
+        "current",
+        "id",
+        "is_tls",
+        "local_address",
+        "peer_address",
+        "shared",
+        "write_paused",
+    )
+
+    _transport: asyncio.Transport
+
+    def __init__(self, shared: ListenerState) -> None:
+        self.id = next(_ids)
+        self.shared = shared
+        self.current: HttpExchange | None = None
+        self.write_paused = False
+        self._parser = RequestParser(shared.limits, partial(HttpExchange, self))
+        self._events = self._parser.events
+        self._stash: deque[bytes] = deque()
+        self._delivering = False  # the body of the latest request has not been delivered whole
+        self._pumping = False
+        self._held = False
+        self._reading = True
+        self._closing = False
+        # For the sweep: whether anything happened since the last one, and when the present
+        # phase began.
+        self._active = True
+        self._since = 0.0
+        self._head_since: float | None = None
+        self._unsent = 0
+        self._unsent_since = 0.0
+
+    # --- called by the transport ------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take over an accepted connection."""
+        # uvloop's transports are no subclass of asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
+        limits = self.shared.limits
+        self._transport.set_write_buffer_limits(high=limits.high_water, low=limits.low_water)
+        self.peer_address = _address(transport.get_extra_info("peername"))
+        self.local_address = _address(transport.get_extra_info("sockname"))
+        self.is_tls = transport.get_extra_info("ssl_object") is not None
+        self.shared.counters.connections += 1
+        self.shared.connections.add(self)
+        if self.shared.draining:
+            self._close(linger=False)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse and deliver what the client sent."""
+        self.shared.counters.bytes_received += len(data)
+        if self._closing:
+            return
+        self._active = True
+        if self._stash or len(data) > _SLICE:
+            self._stash.extend(data[at : at + _SLICE] for at in range(0, len(data), _SLICE))
+        else:
+            self._parser.feed(data)
+        self._pump()
+
+    def eof_received(self) -> None:
+        """Take the end of the client's bytes for the end of the client, as Envoy does.
+
+        What was already answered is still sent.
+        """
+        if self.current is not None:
+            self.cut("the client closed the connection")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End the exchange under way, if any."""
+        self._forget()
+        self._reset_current(
+            "the client closed the connection" if exc is None else f"the connection failed: {exc}"
+        )
+        self.shared.connection_closed(self)
+
+    def pause_writing(self) -> None:
+        """Tell the handler that the client does not keep up."""
+        self.write_paused = True
+        self._tell_writable()
+
+    def resume_writing(self) -> None:
+        """Tell the handler that the client has caught up; go on with waiting requests."""
+        self.write_paused = False
+        self._tell_writable()
+        self._pump_soon()
+
+    def _tell_writable(self) -> None:
+        exchange = self.current
+        if exchange is None or exchange.handler is None:
+            return
+        try:
+            if self.write_paused:
+                exchange.handler.on_unwritable()
+            else:
+                exchange.handler.on_writable()
+        except Exception:
+            self._handler_failed()
+
+    # --- called by the exchange -------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        """Hand bytes of the response to the transport."""
+        self.shared.counters.bytes_sent += len(data)
+        self._transport.write(data)
+
+    def writelines(self, pieces: Iterable[bytes]) -> None:
+        """Hand several pieces to the transport, without joining them where it can do so."""
+        pieces = tuple(pieces)
+        self.shared.counters.bytes_sent += sum(map(len, pieces))
+        self._transport.writelines(pieces)
+
+    def hold(self, held: bool) -> None:
+        """Stop or restart the delivery of the current request."""
+        self._held = held
+        if held:
+            self._update_reading()
+        else:
+            self._pump_soon()
+
+    def exchange_done(self, exchange: HttpExchange, close: bool, reset_reason: str | None) -> None:
+        """Go on after an exchange whose response is whole.
+
+        Args:
+            exchange: The exchange; nothing happens if it is over already.
+            close: The client was told that the connection ends here.
+            reset_reason: None, or why the response was not the handler's own.
+        """
+        if self.current is not exchange:
+            return
+        self.current = None
+        self._held = False
+        self._active = True
+        if reset_reason is not None:
+            self.shared.counters.resets += 1
+        if close or not exchange.received or self.shared.draining:
+            self._close(linger=not exchange.received)
+        elif self._events or not self._reading:
+            self._pump_soon()
+        exchange.end(reset_reason)
+
+    def cut(self, reason: str) -> None:
+        """Reset the current exchange and close, so that the client sees a message broken off.
+
+        What was sent before still goes out, except where the end of the connection would pass
+        for the end of the body: only a TCP reset tells the truth then.
+        """
+        exchange = self.current
+        if exchange is not None and exchange.ends_by_close:
+            sock = self._transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            self.abort(reason)
+            return
+        self._close(linger=False)
+        self._reset_current(reason)
+
+    # --- called by the listener -------------------------------------------------------------------
+
+    def abort(self, reason: str) -> None:
+        """Drop the connection at once, unsent bytes included."""
+        self._forget()
+        self._transport.abort()
+        self._reset_current(reason)
+
+    def close_if_idle(self) -> None:
+        """Close unless a request is being received or answered."""
+        if self.current is None and not (self._events or self._stash or self._parser.in_head):
+            self._close(linger=False)
+
+    def sweep(self, now: float) -> None:
+        """Enforce the timeouts; called every `HttpLimits.sweep_interval` with the loop's time."""
+        if self._active:
+            self._active = False
+            self._since = now
+        limits = self.shared.limits
+        unsent = self._transport.get_write_buffer_size()
+        if unsent == 0 or unsent < self._unsent:
+            self._unsent_since = now
+        self._unsent = unsent
+        if unsent:
+            if now - self._unsent_since > limits.write_timeout:
+                self._timed_out("write")
+                self.abort("the client does not read the response")
+        elif self._closing:
+            if now - self._since > limits.linger_timeout:
+                self.abort("closed")
+        elif self.current is not None:
+            waits = self._delivering and not self._held and not self.current.received
+            if waits and now - self._since > limits.body_timeout:
+                self._timed_out("body")
+                self.refuse(ProtocolError(408, "the request body did not arrive in time"))
+        elif not self._parser.in_head:
+            self._head_since = None
+            if now - self._since > limits.idle_timeout:
+                self._close(linger=False)
+        elif self._head_since is None:
+            self._head_since = now
+        elif now - self._head_since > limits.header_timeout:
+            self._timed_out("header")
+            self.refuse(ProtocolError(408, "the request headers did not arrive in time"))
+
+    def _timed_out(self, what: str) -> None:
+        self.shared.counters.timeouts += 1
+        log.info("connection %d: %s timeout", self.id, what)
+
+    # --- inner ------------------------------------------------------------------------------------
+
+    def _pump(self) -> None:
+        """Deliver events until there are none or something has to be waited for."""
+        if self._pumping:
+            return
+        self._pumping = True
+        events = self._events
+        try:
+            while not self._blocked():
+                if events:
+                    self._dispatch(events.popleft())
+                elif self._stash:
+                    self._parser.feed(self._stash.popleft())
+                else:
+                    break
+        finally:
+            self._pumping = False
+        self._update_reading()
+
+    def _blocked(self) -> bool:
+        if self._delivering:
+            return self._held
+        return self.current is not None or self.write_paused
+
+    def _pump_soon(self) -> None:
+        if not self._pumping and not self._closing:
+            asyncio.get_running_loop().call_soon(self._pump)
+
+    def _dispatch(self, event: Event) -> None:
+        try:
+            if isinstance(event, HttpExchange):
+                self._start(event)
+                return
+            handler = None if self.current is None else self.current.handler
+            if isinstance(event, bytes):
+                if handler is not None:
+                    handler.on_request_data(event, False)
+            elif isinstance(event, list):
+                self._delivering = False
+                if handler is None:
+                    pass
+                elif event:
+                    handler.on_request_trailers(event)
+                else:
+                    handler.on_request_data(b"", True)
+            elif isinstance(event, ProtocolError):
+                self.shared.counters.protocol_errors += 1
+                self.refuse(event)
+        except Exception:
+            self._handler_failed()
+
+    def _start(self, exchange: HttpExchange) -> None:
+        self.current = exchange
+        self._delivering = has_body = exchange.has_body
+        self._head_since = None
+        self.shared.counters.exchanges += 1
+        handler = self.shared.factory(exchange)
+        exchange.open(handler)
+        handler.on_request_headers(not has_body)
+        if exchange.expect_continue and not (
+            exchange.hold_continue or exchange.received or exchange.response_started
+        ):
+            exchange.send_informational(100)
+
+    def refuse(self, error: ProtocolError) -> None:
+        """Answer a bad or slow request, if that is still possible, and close."""
+        exchange = self.current
+        if exchange is not None:
+            exchange.fail(error.status, error.detail, error.detail, close=True)
+            return
+        self.write(error_response(error.status, error.detail, self.shared.default_lines))
+        self._close(linger=True)
+
+    def _handler_failed(self) -> None:
+        exchange = self.current
+        if exchange is None:
+            log.exception("a handler failed after the end of its exchange")
+            return
+        log.exception("the handler of %r %r failed", exchange.method, exchange.target)
+        exchange.fail(500, "internal error", "the handler failed", close=False)
+
+    def _reset_current(self, reason: str) -> None:
+        exchange, self.current = self.current, None
+        if exchange is not None:
+            self.shared.counters.resets += 1
+            exchange.end(reason)
+
+    def _forget(self) -> None:
+        self._closing = True
+        self._held = self._delivering = False
+        self._stash.clear()
+        self._parser.close()
+
+    def _close(self, linger: bool) -> None:
+        """Close once everything is sent.
+
+        Args:
+            linger: The client may still be sending. A plain close would answer that with a TCP
+                reset, which can overtake the response; so discard it for a while instead.
+        """
+        self._forget()
+        self._active = True
+        if not linger:
+            self._transport.close()
+            return
+        self._update_reading()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+
+    def _update_reading(self) -> None:
+        # Requests beyond the present one are read ahead only so far; a client that goes away
+        # meanwhile would be noticed late if they were not read at all.
+        reading = not (
+            self._held or self._stash or len(self._events) > self.shared.limits.max_pipelined
+        )
+        if reading is not self._reading:
+            self._reading = reading
+            if reading:
+                self._transport.resume_reading()
+            else:
+                self._transport.pause_reading()
+
+
+def _address(name: Any) -> tuple[str, int] | None:
+    return (name[0], name[1]) if isinstance(name, tuple) else None

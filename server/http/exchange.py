@@ -1,0 +1,350 @@
+"""One request and the response to it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from anywasm.server.http.errors import ExchangeStateError
+from anywasm.server.http.fields import (
+    encode_fields,
+    error_body,
+    informational_head,
+    status_line,
+)
+from anywasm.server.http.parser import Header, Headers, Request
+
+if TYPE_CHECKING:
+    from anywasm.server.http.connection import HttpConnection
+    from anywasm.server.http.handler import RequestHandler
+
+log = logging.getLogger("anywasm.server.http")
+
+# States. A response is accepted from OPEN on, data from STARTED on.
+_NEW, _OPEN, _STARTED, _COMPLETE, _RESET = range(5)
+# How the end of the body is told to the client.
+_NONE, _LENGTH, _CHUNKED, _CLOSE = range(4)
+# Copying a body behind its head costs less than a second buffer only while it is small.
+_JOIN_BELOW = 64 * 1024
+
+
+class HttpExchange(Request):
+    """The request that was parsed, and the methods that answer it.
+
+    Owned by its connection; used on the event loop only. The codec owns `connection`,
+    `transfer-encoding` and, where the caller gives none, `content-length`, `date` and `server`;
+    other hop-by-hop headers are the caller's affair. `connection: close` of the caller is obeyed.
+
+    Where a `content-length` of the caller does not fit what is sent, the connection is cut, so
+    that a truncated body never looks complete.
+
+    After `on_reset` every response method is silently without effect, because a caller that waits
+    for something learns of the reset too late. Called out of order they raise
+    `ExchangeStateError`.
+
+    Attributes:
+        handler: The handler, from the return of the factory to the end of the exchange.
+        hold_continue: Set in `on_request_headers` to hold back the automatic `100 Continue`; send
+            it later with `send_informational(100)`.
+    """
+
+    __slots__ = (
+        "_close",
+        "_connection",
+        "_framing",
+        "_remaining",
+        "_state",
+        "handler",
+        "hold_continue",
+    )
+
+    def __init__(
+        self,
+        connection: HttpConnection,
+        method: bytes,
+        target: bytes,
+        http_version: str,
+        headers: Headers,
+        keep_alive: bool,
+        content_length: int | None,
+        has_body: bool,
+        expect_continue: bool,
+    ) -> None:
+        # Not through super().__init__: one call less on every request.
+        self.method = method
+        self.target = target
+        self.http_version = http_version
+        self.headers = headers
+        self.keep_alive = keep_alive
+        self.content_length = content_length
+        self.has_body = has_body
+        self.expect_continue = expect_continue
+        self.received = not has_body
+        self.hold_continue = False
+        self._connection = connection
+        self.handler: RequestHandler | None = None
+        self._state = _NEW
+        self._framing = _NONE
+        self._remaining = 0
+        self._close = False
+
+    # --- the connection ---------------------------------------------------------------------------
+
+    @property
+    def connection_id(self) -> int:
+        """Number of the connection, unique in the process."""
+        return self._connection.id
+
+    @property
+    def peer_address(self) -> tuple[str, int] | None:
+        """The client's address and port; None on a Unix socket."""
+        return self._connection.peer_address
+
+    @property
+    def local_address(self) -> tuple[str, int] | None:
+        """The address and port that the client connected to; None on a Unix socket."""
+        return self._connection.local_address
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether the connection is encrypted."""
+        return self._connection.is_tls
+
+    # --- state ------------------------------------------------------------------------------------
+
+    @property
+    def response_started(self) -> bool:
+        """The response's head was sent: a failure can only be told by `reset`."""
+        return self._state >= _STARTED
+
+    @property
+    def ended(self) -> bool:
+        """`on_complete` or `on_reset` is done or under way."""
+        return self._state >= _COMPLETE
+
+    @property
+    def writable(self) -> bool:
+        """The client keeps up; False between `on_unwritable` and `on_writable`."""
+        return not self._connection.write_paused
+
+    @property
+    def ends_by_close(self) -> bool:
+        """The client takes the end of the connection for the end of the body."""
+        return self._state == _STARTED and self._framing == _CLOSE
+
+    # --- the response -----------------------------------------------------------------------------
+
+    def respond(self, status: int, headers: Sequence[Header] = (), body: bytes = b"") -> None:
+        """Send a whole response, head and body in one write.
+
+        Raises:
+            InvalidResponseError: The status or a header cannot be sent; nothing was.
+            ExchangeStateError: The response was already started.
+        """
+        if self._state != _OPEN and self._dropped("respond"):
+            return
+        head = self._encode_head(status, headers, len(body))
+        self._state = _STARTED
+        framing = self._framing
+        if framing == _NONE:
+            body = b""
+        elif framing == _LENGTH and self._remaining != len(body):
+            self._connection.write(head)
+            self._cut_wrong_length()
+            return
+        if len(body) < _JOIN_BELOW:
+            self._connection.write(head + body)
+        else:
+            self._connection.writelines((head, body))
+        self._finish()
+
+    def send_headers(
+        self, status: int, headers: Sequence[Header] = (), end_stream: bool = False
+    ) -> None:
+        """Send the head of a response; the body follows unless `end_stream`.
+
+        Without a `content-length` the body is chunked, or ended by closing for HTTP/1.0.
+
+        Raises:
+            InvalidResponseError: The status or a header cannot be sent; nothing was.
+            ExchangeStateError: The response was already started.
+        """
+        if end_stream:
+            self.respond(status, headers)
+            return
+        if self._state != _OPEN and self._dropped("send_headers"):
+            return
+        head = self._encode_head(status, headers, None)
+        self._state = _STARTED
+        self._connection.write(head)
+
+    def send_data(self, data: bytes, end_stream: bool = False) -> None:
+        """Send a piece of the body, which may be empty.
+
+        Nothing is refused while unwritable: a caller that ignores `on_unwritable` buffers here.
+
+        Raises:
+            ExchangeStateError: No head was sent, or the response had ended.
+        """
+        if self._state != _STARTED and self._dropped("send_data"):
+            return
+        framing = self._framing
+        connection = self._connection
+        if framing == _CHUNKED:
+            if data:
+                end = b"\r\n0\r\n\r\n" if end_stream else b"\r\n"
+                connection.writelines((b"%x\r\n" % len(data), data, end))
+            elif end_stream:
+                connection.write(b"0\r\n\r\n")
+        elif framing == _LENGTH:
+            self._remaining -= len(data)
+            if self._remaining < 0 or (end_stream and self._remaining):
+                self._cut_wrong_length()
+                return
+            connection.write(data)
+        elif framing == _CLOSE:
+            connection.write(data)
+        if end_stream:
+            self._finish()
+
+    def send_trailers(self, trailers: Sequence[Header]) -> None:
+        """End the response with trailers; they are dropped where the body is not chunked.
+
+        Raises:
+            InvalidResponseError: A trailer cannot be sent; nothing was.
+            ExchangeStateError: No head was sent, or the response had ended.
+        """
+        if self._state != _STARTED and self._dropped("send_trailers"):
+            return
+        block = encode_fields(trailers, keep_length=False).block
+        if self._framing != _CHUNKED:
+            self.send_data(b"", end_stream=True)
+            return
+        self._connection.write(b"0\r\n" + block + b"\r\n")
+        self._finish()
+
+    def send_informational(self, status: int, headers: Sequence[Header] = ()) -> None:
+        """Send a 1xx head before the response; HTTP/1.0 clients are spared it.
+
+        Raises:
+            InvalidResponseError: No informational status, or 101: upgrades are not supported.
+            ExchangeStateError: The response was already started.
+        """
+        if self._state != _OPEN and self._dropped("send_informational"):
+            return
+        head = informational_head(status, headers)
+        if status == 100:
+            self.expect_continue = False
+        if self.http_version == "1.1":
+            self._connection.write(head)
+
+    def reset(self, reason: str = "reset by the handler") -> None:
+        """End the exchange without completing it: what was sent reaches the client, then a cut.
+
+        Calls `on_reset(reason)`. Without effect once the exchange has ended.
+        """
+        if self._state < _COMPLETE:
+            self._connection.cut(reason)
+
+    def pause_reading(self) -> None:
+        """Deliver nothing more of the request until `resume_reading`, and stop reading it.
+
+        While paused, a client that goes away is noticed only by writing to it.
+        """
+        if self._state < _COMPLETE:
+            self._connection.hold(True)
+
+    def resume_reading(self) -> None:
+        """Undo `pause_reading`; delivery starts again soon, not from inside this call."""
+        if self._state < _COMPLETE:
+            self._connection.hold(False)
+
+    # --- for the connection -----------------------------------------------------------------------
+
+    def open(self, handler: RequestHandler) -> None:
+        """Let the connection give the exchange to its handler."""
+        self.handler = handler
+        self._state = _OPEN
+
+    def fail(self, status: int, detail: str, reason: str, close: bool) -> None:
+        """Let the connection end the exchange with an error answer, or a cut if it is too late."""
+        if self._state >= _STARTED:
+            self.reset(reason)
+            return
+        if close:
+            self.keep_alive = False
+        body = error_body(detail)
+        head = self._encode_head(status, [(b"content-type", b"application/json")], len(body))
+        self._connection.write(head if self._framing == _NONE else head + body)
+        self._finish(reason)
+
+    def end(self, reset_reason: str | None) -> None:
+        """Let the connection tell the handler that it is over; None: completely answered."""
+        self._state = _COMPLETE if reset_reason is None else _RESET
+        handler, self.handler = self.handler, None
+        if handler is None:
+            return
+        try:
+            if reset_reason is None:
+                handler.on_complete()
+            else:
+                handler.on_reset(reset_reason)
+        except Exception:
+            log.exception("a handler failed at the end of its exchange")
+
+    # --- inner ------------------------------------------------------------------------------------
+
+    def _encode_head(self, status: int, headers: Sequence[Header], length: int | None) -> bytes:
+        # `length`: of the whole body, None where it is yet to come.
+        line = status_line(status)
+        fields = encode_fields(headers, status != 204)
+        shared = self._connection.shared
+        close = fields.close or not self.keep_alive or shared.draining
+        framing = b""
+        if status == 204 or status == 304 or self.method == b"HEAD":
+            self._framing = _NONE
+            if length and status != 204 and fields.content_length is None:
+                framing = b"content-length: %d\r\n" % length
+        elif fields.content_length is not None:
+            self._framing = _LENGTH
+            self._remaining = fields.content_length
+        elif length is not None:
+            self._framing = _LENGTH
+            self._remaining = length
+            framing = b"content-length: %d\r\n" % length
+        elif self.http_version == "1.1":
+            self._framing = _CHUNKED
+            framing = b"transfer-encoding: chunked\r\n"
+        else:
+            self._framing = _CLOSE
+            close = True
+        if length is not None and not self.received:
+            # The rest of the request will not be read.
+            close = True
+        self._close = close
+        if close:
+            framing += b"connection: close\r\n"
+        elif self.http_version == "1.0":
+            framing += b"connection: keep-alive\r\n"
+        if fields.dated or fields.named:
+            defaults = b"" if fields.dated else shared.date_line
+            if not fields.named:
+                defaults += shared.server_line
+        else:
+            defaults = shared.default_lines
+        return b"".join((line, fields.block, defaults, framing, b"\r\n"))
+
+    def _finish(self, reset_reason: str | None = None) -> None:
+        self._connection.exchange_done(self, self._close, reset_reason)
+
+    def _cut_wrong_length(self) -> None:
+        reason = "the body does not have the length that the response's content-length names"
+        log.error("%s %s: %s; cutting the connection", self.method, self.target, reason)
+        self.reset(reason)
+
+    def _dropped(self, call: str) -> bool:
+        if self._state == _RESET:
+            return True
+        states = ("not yet open", "open", "started", "complete")
+        raise ExchangeStateError(f"{call}() on a response that is {states[self._state]}")

@@ -1,0 +1,169 @@
+"""Response status lines and header blocks, checked and encoded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import NamedTuple
+
+from anywasm.server.http.errors import InvalidResponseError
+from anywasm.server.http.parser import Header
+
+_LENGTH, _CONNECTION, _CODING, _DATE, _SERVER = 1, 2, 3, 4, 5
+_OWNED = {
+    b"content-length": _LENGTH,
+    b"connection": _CONNECTION,
+    b"transfer-encoding": _CODING,
+    b"date": _DATE,
+    b"server": _SERVER,
+}
+_TOKEN = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+# Deleted from a block to find header injection in one pass: all controls but the tab.
+_CONTROLS = bytes(byte for byte in range(32) if byte != 9) + b"\x7f"
+
+# What is known of a name: zero for an ordinary one. Names come from programs and are few, but a
+# proxied upstream may invent them, hence the bound.
+_kinds: dict[bytes, int] = dict(_OWNED)
+_MAX_KINDS = 4096
+
+_status_lines: dict[int, bytes] = {
+    status: b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode())
+    for status in HTTPStatus
+    if status >= 200
+}
+
+_INFORMATIONAL = frozenset(status for status in HTTPStatus if status < 200)
+
+
+class Fields(NamedTuple):
+    """An encoded header block and what it says about the message.
+
+    Attributes:
+        block: The header lines without the empty one; never `connection` or `transfer-encoding`.
+        content_length: The caller's, in bytes, or None.
+        close: The caller asked for `connection: close`.
+        dated: The caller gave a `date`.
+        named: The caller gave a `server`.
+    """
+
+    block: bytes
+    content_length: int | None = None
+    close: bool = False
+    dated: bool = False
+    named: bool = False
+
+
+_NO_FIELDS = Fields(b"")
+
+
+def status_line(status: int) -> bytes:
+    """Return the first line of a final response.
+
+    Any status up to 999 passes, 0 too: Envoy lets a guest answer with it.
+
+    Raises:
+        InvalidResponseError: The status is informational or out of range.
+    """
+    line = _status_lines.get(status)
+    if line is None:
+        if not 0 <= status <= 999 or 100 <= status < 200:
+            raise InvalidResponseError(
+                f"{status} is no final response status; informational ones (but never 101, "
+                "upgrades are not supported) go through send_informational"
+            )
+        line = b"HTTP/1.1 %d \r\n" % status
+    return line
+
+
+def encode_fields(headers: Sequence[Header], keep_length: bool = True) -> Fields:
+    """Check and encode headers or trailers.
+
+    Args:
+        headers: Names and values; names in any case.
+        keep_length: Whether a `content-length` is written, if one is given.
+
+    Raises:
+        InvalidResponseError: A name is no token, a value holds control characters (header
+            injection), or `content-length` is no number or given twice.
+    """
+    if not headers:
+        return _NO_FIELDS
+    length: int | None = None
+    close = dated = named = False
+    parts: list[bytes] = []
+    for name, value in headers:
+        kind = _kinds.get(name)
+        if kind is None:
+            kind = _learn(name)
+        if kind:
+            if kind == _LENGTH:
+                if length is not None or not value.isdigit():
+                    raise InvalidResponseError(
+                        f"content-length {value!r}: one decimal number is needed"
+                    )
+                length = int(value)
+                if not keep_length:
+                    continue
+            elif kind == _CONNECTION:
+                close = close or b"close" in value.lower()
+                continue
+            elif kind == _CODING:
+                continue
+            elif kind == _DATE:
+                dated = True
+            else:
+                named = True
+        parts += (name, b": ", value, b"\r\n")
+    block = b"".join(parts)
+    # Four parts and two control characters a line.
+    if len(block) - len(block.translate(None, _CONTROLS)) != len(parts) // 2:
+        name = next(
+            name for name, value in headers if len(value.translate(None, _CONTROLS)) != len(value)
+        )
+        raise InvalidResponseError(
+            f"the value of header {name!r} holds a control character such as CR or LF; remove it"
+        )
+    return Fields(block, length, close, dated, named)
+
+
+def _learn(name: bytes) -> int:
+    lower = name.lower()
+    if not lower or not _TOKEN.issuperset(name):
+        raise InvalidResponseError(f"{name!r} is no header name (RFC 9110, 5.1)")
+    kind = _OWNED.get(lower, 0)
+    if len(_kinds) < _MAX_KINDS:
+        _kinds[name] = kind
+    return kind
+
+
+def informational_head(status: int, headers: Sequence[Header]) -> bytes:
+    """Encode a 1xx response.
+
+    Raises:
+        InvalidResponseError: The status is not informational, or 101: upgrades are not supported.
+    """
+    if not 100 <= status < 200 or status == 101:
+        raise InvalidResponseError(f"{status} is no informational status that can be sent")
+    phrase = HTTPStatus(status).phrase.encode() if status in _INFORMATIONAL else b""
+    block = encode_fields(headers, keep_length=False).block
+    return b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, phrase, block)
+
+
+def error_body(detail: str) -> bytes:
+    """The JSON body of an answer that the codec gives by itself."""
+    return json.dumps({"error": detail}).encode()
+
+
+def error_response(status: int, detail: str, default_lines: bytes) -> bytes:
+    """Encode a whole answer, after which the connection is closed, to what is no request."""
+    body = error_body(detail)
+    return (
+        b"%bcontent-type: application/json\r\ncontent-length: %d\r\n%bconnection: close\r\n\r\n%b"
+        % (
+            status_line(status),
+            len(body),
+            default_lines,
+            body,
+        )
+    )

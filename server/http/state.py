@@ -1,0 +1,57 @@
+"""What a listener shares with its connections."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from email.utils import formatdate
+from typing import TYPE_CHECKING
+
+from anywasm.server.http.counters import Counters
+
+if TYPE_CHECKING:
+    from anywasm.server.http.connection import HttpConnection
+    from anywasm.server.http.handler import HandlerFactory
+    from anywasm.server.http.limits import HttpLimits
+
+
+class ListenerState:
+    """The part of a listener that its connections see; lives on one event loop.
+
+    Attributes:
+        factory: Makes the handler of each exchange.
+        limits: What clients may do.
+        counters: What is counted.
+        connections: Every open connection.
+        draining: Responses say `connection: close`, and idle connections are closed.
+        date_line: The `date` header with its line end, empty if not wanted.
+        server_line: The `server` header with its line end, empty if not wanted.
+        all_closed: Set when the last connection goes; present while draining.
+        default_lines: Both of them.
+    """
+
+    def __init__(
+        self, factory: HandlerFactory, limits: HttpLimits, server: bytes | None, date: bool
+    ) -> None:
+        self.factory = factory
+        self.limits = limits
+        self.counters = Counters()
+        self.connections: set[HttpConnection] = set()
+        self.draining = False
+        self.date_line = b""
+        self.server_line = b"" if server is None else b"server: " + server + b"\r\n"
+        self.default_lines = self.server_line
+        self.all_closed: asyncio.Event | None = None
+        self._date = date
+
+    def connection_closed(self, connection: HttpConnection) -> None:
+        """Forget a connection, and tell who waits for the last one."""
+        self.connections.discard(connection)
+        if not self.connections and self.all_closed is not None:
+            self.all_closed.set()
+
+    def tick(self) -> None:
+        """Renew the date; called by the listener's timer, so that no response has to."""
+        if self._date:
+            self.date_line = b"date: " + formatdate(time.time(), usegmt=True).encode() + b"\r\n"
+            self.default_lines = self.date_line + self.server_line

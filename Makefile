@@ -40,9 +40,9 @@ bench: venv-dev ## a quick run of the engine benchmarks
 	@$(BIN)/anywasm bench --quick $(ARGS)
 
 clean: ## remove environments, builds and caches
-	@rm -rf .venv .venv-* build dist src/*.egg-info engines/*.so \
+	@rm -rf .venv .venv-* build dist src/*.egg-info \
 		.mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks .import_linter_cache
-	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+	@find . -path ./.git -prune -o '(' -name __pycache__ -o -name '*.so' ')' -prune -exec rm -rf {} +
 
 venv-demo:
 	@.ci/venv $(VENV) demo

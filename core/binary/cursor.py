@@ -114,8 +114,8 @@ class Cursor:
         count = self.count()
         rest = self._data[self.position : self.end]
         if len(rest) == count and rest.isascii():
-            # Every integer is one byte, hence the bytes are the vector; a Go module has ten
-            # thousand functions, most of them of such types.
+            # Every integer is one byte, hence the bytes are the vector: a Go module has thousands
+            # of functions, of fewer than 128 types.
             self.position = self.end
             return rest
         return [self.u32() for _ in range(count)]

@@ -146,6 +146,11 @@ def test_every_vector_is_read_back(leb: Callable[[int], bytes], values: list[int
     reader.finish()
 
 
+def test_a_vector_with_fewer_integers_than_bytes_is_refused() -> None:
+    with pytest.raises(CompileError, match="unexpected end"):
+        cursor(b"\x02\x80\x00").u32_vector()
+
+
 def test_bytes_after_a_vector_are_left_over() -> None:
     reader = cursor(b"\x01\x05\x06")
     assert list(reader.u32_vector()) == [5]

@@ -147,6 +147,17 @@ def test_the_types_of_proposals(wat: str, expected: ExternType) -> None:
 
 
 @pytest.mark.parametrize(
+    ("heap_type", "expected"), [(b"\x70", FUNCREF), (b"\x6f", EXTERNREF), (b"\x6e", REF)]
+)
+def test_a_nullable_reference_in_its_long_spelling(
+    module: Module, heap_type: bytes, expected: ValueType
+) -> None:
+    body = b"\1\x63" + heap_type + b"\0\xd0" + heap_type + b"\x0b"
+    (export,) = read_interface(module((6, body), (7, b"\1\1g\3\0"))).exports
+    assert export.type == GlobalType(expected)
+
+
+@pytest.mark.parametrize(
     ("declaration", "expression"),
     [
         ("i32", "(i32.const -2147483648)"),
@@ -200,6 +211,7 @@ def test_the_end_of_every_constant_expression_is_found(declaration: str, express
         ([(4, b"\1\x7f\0\0")], r"byte 0xb \(table section\): a table holds references, not i32"),
         ([(4, b"\1\x40\1\x70\0\0\x0b")], r"byte 0xc \(table section\): the reserved byte"),
         ([(5, b"\1\x10\0")], r"byte 0xb \(memory section\): unknown flags 0x10"),
+        ([(5, b"\1\0\x80\x80\x80\x80\x80\0")], r"byte 0xc .*too many bytes for 32 bits"),
         ([(5, b"\1\x08\0\x11")], r"byte 0xd \(memory section\): a page of 2\*\*17 bytes"),
         ([(6, b"\1\x7f\0\x10\0\x0b")], r"byte 0xd \(global section\): no constant instruction"),
         ([(6, b"\1\x7f\0\xfb\x09\x0b")], r"byte 0xd \(global section\): no constant instruction"),

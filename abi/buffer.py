@@ -1,0 +1,47 @@
+"""A byte buffer that a guest reads and rewrites through `proxy_*_buffer_bytes`."""
+
+from __future__ import annotations
+
+from anywasm.abi.enums import Status
+
+
+class Buffer:
+    """Bytes with Envoy's rules for partial writes.
+
+    Attributes:
+        data: The content.
+        writable: Whether `proxy_set_buffer_bytes` may change it.
+        touched: Whether a guest has written it, be it with nothing.
+    """
+
+    __slots__ = ("data", "touched", "writable")
+
+    def __init__(self, data: bytes = b"", *, writable: bool = True) -> None:
+        self.data = data
+        self.writable = writable
+        self.touched = False
+
+    def get(self, start: int, size: int) -> bytes:
+        """Up to `size` bytes from `start`; nothing where `start` is past the end."""
+        return self.data[start : start + size]
+
+    def set(self, start: int, size: int, value: bytes) -> Status:
+        """Write as Envoy does: prepend (0, 0), replace (0, >= length), append (>= length, any).
+
+        Returns:
+            BAD_ARGUMENT for a splice in the middle, which Envoy refuses (recorded in the golden
+            case `edge-body`), or for a read-only buffer; the content is unchanged then.
+        """
+        if not self.writable:
+            return Status.BAD_ARGUMENT
+        length = len(self.data)
+        if start == 0 and size == 0:
+            self.data = value + self.data
+        elif start == 0 and size >= length:
+            self.data = value
+        elif start >= length:
+            self.data += value
+        else:
+            return Status.BAD_ARGUMENT
+        self.touched = True
+        return Status.OK

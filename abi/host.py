@@ -1,0 +1,90 @@
+"""What the ABI needs from outside, as Protocols: a log, a clock, state, other functions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from anywasm.abi.enums import LogLevel
+
+
+class LogSink(Protocol):
+    """Where the log lines of guests go. Called by any thread."""
+
+    def __call__(self, level: LogLevel, plugin: str, message: str) -> None:
+        """Take one line of `plugin`."""
+
+
+class StateStore(Protocol):
+    """A key-value store behind `proxy_get_state`. Thread-safe."""
+
+    def get(self, key: bytes, timeout: float) -> bytes | None:
+        """The value of `key`, or None where there is none.
+
+        Args:
+            key: As the guest sent it.
+            timeout: Seconds that are left for the answer.
+
+        Raises:
+            StateStoreError: When the store cannot answer in time.
+        """
+
+    def close(self) -> None:
+        """Free its connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceCall:
+    """One `proxy_invoke_service`.
+
+    Attributes:
+        id: The function's id.
+        method: The method, usually empty.
+        param: The request body.
+        chain: The ids of the functions that are waiting for this one, outermost first.
+        deadline: The `time.monotonic` second by which the answer is needed.
+    """
+
+    id: str
+    method: str
+    param: bytes
+    chain: tuple[str, ...]
+    deadline: float
+
+
+class ServiceInvoker(Protocol):
+    """Calls another function by its id. Blocks the calling thread; thread-safe."""
+
+    def __call__(self, call: ServiceCall) -> bytes:
+        """The function's response body.
+
+        Raises:
+            AnyWasmError: For anything but a good answer.
+        """
+
+
+def discard_log(level: LogLevel, plugin: str, message: str) -> None:
+    """A `LogSink` that drops everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostServices:
+    """What one host gives to its guests.
+
+    Attributes:
+        log: Where their log lines go.
+        log_level: The least severe level that is kept; guests may ask for it.
+        state_stores: The stores by name.
+        invoke: How they call each other, or None where they cannot.
+        realtime: Nanoseconds since the epoch.
+        monotonic: Nanoseconds of a clock that never goes back.
+    """
+
+    log: LogSink = discard_log
+    log_level: LogLevel = LogLevel.INFO
+    state_stores: Mapping[str, StateStore] = field(default_factory=dict)
+    invoke: ServiceInvoker | None = None
+    realtime: Callable[[], int] = time.time_ns
+    monotonic: Callable[[], int] = time.monotonic_ns

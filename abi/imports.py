@@ -1,0 +1,68 @@
+"""What a module asks of its host, matched with what this host has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+# Importing the packages fills the tables.
+import anywasm.abi.hostcalls
+import anywasm.abi.wasi  # noqa: F401
+from anywasm.abi.binding import bind_host_function
+from anywasm.abi.runtime import RUNTIME_FUNCTIONS
+from anywasm.abi.table import HOST_FUNCTIONS
+from anywasm.abi.wasi.table import WASI_FUNCTIONS, WASI_MODULES
+from anywasm.core.errors import AbiError
+from anywasm.core.types import ExternKind, FuncType, ImportType
+
+if TYPE_CHECKING:
+    from anywasm.abi.guest import Guest
+    from anywasm.core.module import Module
+
+
+def blocks(module: Module) -> bool:
+    """Whether the module imports a host function that may wait for something outside."""
+    return any(
+        item.module == "env" and item.name in HOST_FUNCTIONS and HOST_FUNCTIONS[item.name].blocking
+        for item in module.imports
+    )
+
+
+def bind_imports(guest: Guest) -> dict[str, dict[str, Callable[..., Any]]]:
+    """The importObject for `guest`: exactly what its module asks for, as closures over it.
+
+    Raises:
+        AbiError: Naming every import that this host does not have for the guest's ABI version, or
+            has with another type.
+    """
+    found: dict[str, dict[str, Callable[..., Any]]] = {}
+    unknown: list[str] = []
+    for item in guest.module.imports:
+        bound = _bind(guest, item)
+        if bound is None:
+            unknown.append(str(item))
+        else:
+            found.setdefault(item.module, {})[item.name] = bound
+    if unknown:
+        raise AbiError(
+            f"the module imports what this host does not provide to proxy-wasm {guest.version}: "
+            + "; ".join(dict.fromkeys(unknown))
+        )
+    return found
+
+
+def _bind(guest: Guest, item: ImportType) -> Callable[..., Any] | None:
+    if item.kind is not ExternKind.FUNCTION or not isinstance(item.type, FuncType):
+        return None
+    if item.module in WASI_MODULES:
+        shim = WASI_FUNCTIONS.get(item.name)
+        return None if shim is None or shim.type != item.type else shim.bind(guest)
+    if item.module != "env":
+        return None
+    function = HOST_FUNCTIONS.get(item.name)
+    if function is not None:
+        offered = function.versions is None or guest.version in function.versions
+        fits = function.type == item.type
+        return bind_host_function(function, guest) if offered and fits else None
+    runtime = RUNTIME_FUNCTIONS.get(item.name)
+    return None if runtime is None or runtime.type != item.type else runtime.function

@@ -1,0 +1,75 @@
+"""A running module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+from anywasm.core.gate import CallGate
+from anywasm.core.globals import Global
+from anywasm.core.instance import Instance
+from anywasm.core.memory import Memory
+from anywasm.core.types import NUMERIC, ExportType, FuncType, GlobalType, ValueType
+from anywasm.engines.wasmer.calls import bind_export, bits_adapter, bits_type, check_bits
+from anywasm.engines.wasmer.globals import WasmerGlobal
+from anywasm.engines.wasmer.library import Binding
+from anywasm.engines.wasmer.memory import WasmerMemory
+
+if TYPE_CHECKING:
+    from anywasm.engines.wasmer.module import WasmerModule
+
+
+class WasmerInstance(Instance):
+    """One native instance, bound to the thread that made it."""
+
+    def __init__(
+        self, module: WasmerModule, gate: CallGate, binding: Binding, store: Any, native: Any
+    ) -> None:
+        super().__init__(module, gate)
+        self._binding = binding
+        self._store = store
+        self._native = native
+        self._memories: list[WasmerMemory] = []
+        self._bits: dict[str, Callable[..., Any]] = {}
+
+    def _export(self, name: str) -> Any:
+        return getattr(self._native.exports, name)
+
+    def _bind_function(self, export: ExportType) -> Callable[..., Any]:
+        func_type = cast(FuncType, export.type)
+        return bind_export(self._gate, export.name, func_type, self._export(export.name))
+
+    def _call_bits(self, export: ExportType, args: tuple[int, ...]) -> int | tuple[int, ...] | None:
+        func_type = cast(FuncType, export.type)
+        if not NUMERIC.issuperset(func_type.params + func_type.results):
+            return self.exports[export.name](*args)  # type: ignore[no-any-return]  # refuses
+        check_bits(export.name, func_type, args)
+        call = self._bits.get(export.name)
+        if call is None:
+            self._gate.check()
+            call = self._bits[export.name] = self._bind_bits(export.name, func_type)
+        return call(*args)  # type: ignore[no-any-return]
+
+    def _bind_bits(self, name: str, type: FuncType) -> Callable[..., Any]:
+        if not {ValueType.F32, ValueType.F64} & set(type.params + type.results):
+            return self.exports[name]  # type: ignore[no-any-return]
+        module = self._binding.module(self._store, bits_adapter(type))
+        imports = self._binding.import_object()
+        imports.register("", {"f": self._export(name)})
+        adapter = self._binding.instance(module, imports).exports.f
+        return bind_export(self._gate, name, bits_type(type), adapter)
+
+    def _bind_memory(self, export: ExportType) -> Memory:
+        memory = WasmerMemory(self._gate, self._export(export.name))
+        self._memories.append(memory)
+        return memory
+
+    def _bind_global(self, export: ExportType) -> Global:
+        global_type = cast(GlobalType, export.type)
+        return WasmerGlobal(self._gate, export.name, global_type, self._export(export.name))
+
+    def _close(self) -> None:
+        for memory in self._memories:
+            memory.invalidate()
+        self._bits.clear()
+        del self._native, self._store

@@ -1,0 +1,82 @@
+"""A compiled module, usable in every thread although wasmer-python's are not."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, cast
+
+from anywasm.core.binary import ModuleInterface
+from anywasm.core.errors import InstantiationError, LinkError
+from anywasm.core.gate import CallGate
+from anywasm.core.instance import Instance
+from anywasm.core.limits import ResourceLimits
+from anywasm.core.module import Module
+from anywasm.core.types import FuncType
+from anywasm.engines.wasmer.calls import bind_host
+from anywasm.engines.wasmer.errors import is_native, is_trap, trap
+from anywasm.engines.wasmer.instance import WasmerInstance
+from anywasm.engines.wasmer.library import Binding
+
+if TYPE_CHECKING:
+    from anywasm.engines.wasmer.vm import WasmerVM
+
+
+class WasmerModule(Module):
+    """Compiled code, from which each thread that instantiates makes a native module of its own.
+
+    wasmer-python's modules and stores panic in any thread but their own.
+    """
+
+    def __init__(
+        self, vm: WasmerVM, interface: ModuleInterface, wasm: bytes, code: bytes, binding: Binding
+    ) -> None:
+        super().__init__(vm, interface)
+        self._wasm = wasm
+        self._code = code
+        self._binding = binding
+        self._local = threading.local()
+
+    def adopt(self, store: Any, native: Any) -> None:
+        """Use this native module in the calling thread."""
+        self._local.made = store, native
+
+    def _native(self) -> tuple[Any, Any]:
+        made: tuple[Any, Any] | None = getattr(self._local, "made", None)
+        if made is None:
+            store = self._binding.store()
+            made = self._local.made = store, self._binding.module.deserialize(store, self._code)
+        return made
+
+    def _instantiate(self, imports: list[Any], limits: ResourceLimits | None) -> Instance:
+        store, native = self._native()
+        given: dict[str, dict[str, Any]] = {}
+        for wanted, fn in zip(self.imports, imports):
+            if wanted.name in given.setdefault(wanted.module, {}):
+                continue
+            host = bind_host(self._binding, store, str(wanted), cast(FuncType, wanted.type), fn)
+            given[wanted.module][wanted.name] = host
+        linked = self._binding.import_object()
+        for name, functions in given.items():
+            linked.register(name, functions)
+        try:
+            instance = self._binding.instance(native, linked)
+        except BaseException as error:
+            if not is_native(error):
+                raise
+            text = str(error)
+            if is_trap(text):
+                cause = trap(text)
+                cause.__cause__ = error
+                raise InstantiationError(f"the instance could not be started: {cause}") from cause
+            if "import" in text:
+                raise LinkError(text) from error
+            raise InstantiationError(text) from error
+        gate = CallGate("the instance", thread_bound=True)
+        return WasmerInstance(self, gate, self._binding, store, instance)
+
+    def _serialize(self) -> tuple[bytes, bytes]:
+        return self._wasm, self._code
+
+    def _close(self) -> None:
+        self._code = b""
+        self._local = threading.local()

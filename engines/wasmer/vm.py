@@ -1,0 +1,82 @@
+"""The `wasmer` engine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from anywasm.core.binary import read_interface, strip_to_interface
+from anywasm.core.binary.sections import SectionId, sections
+from anywasm.core.capabilities import Capabilities, Feature
+from anywasm.core.errors import CompileError
+from anywasm.core.vm import VM
+from anywasm.engines.wasmer.errors import compile_error, is_native
+from anywasm.engines.wasmer.library import Binding, artifact_version, version
+from anywasm.engines.wasmer.module import WasmerModule
+
+if TYPE_CHECKING:
+    from anywasm.core.binary import ModuleInterface
+    from anywasm.core.module import Module
+
+
+class WasmerVM(VM):
+    """Runs WebAssembly with wasmer 2.1 and Cranelift, through wasmer-python 1.1.
+
+    The binding holds the GIL around guest code, cannot stop it, and ties every object to the thread
+    that made it.
+    """
+
+    name = "wasmer"
+    engine_api_version = 1
+    capabilities = Capabilities(
+        serialize=True,
+        thread_bound=True,
+        backtrace=True,
+        features=frozenset(
+            {
+                Feature.MUTABLE_GLOBALS,
+                Feature.SIGN_EXTENSION,
+                Feature.SATURATING_FLOAT_TO_INT,
+                Feature.BULK_MEMORY,
+                Feature.MULTI_VALUE,
+                Feature.REFERENCE_TYPES,
+                Feature.SIMD,
+            }
+        ),
+    )
+
+    def __init__(self) -> None:
+        self._binding = Binding()
+        self.version = version()
+
+    @property
+    def artifact_version(self) -> str:
+        """The versions of the binding and of its compiler."""
+        return artifact_version()
+
+    def _compile(self, wasm: bytes, interface: ModuleInterface) -> Module:
+        if any(section.id is SectionId.TAG for section in sections(wasm)):
+            # Its translator panics on them, which prints to stderr.
+            raise CompileError("wasmer has no exceptions: the module has a tag section")
+        store = self._binding.store()
+        try:
+            native = self._binding.module(store, wasm)
+            code = native.serialize()
+        except BaseException as error:
+            if not is_native(error):
+                raise
+            raise compile_error(error) from error
+        module = WasmerModule(self, interface, strip_to_interface(wasm), code, self._binding)
+        module.adopt(store, native)
+        return module
+
+    def _load(self, code: bytes, interface: bytes) -> Module:
+        store = self._binding.store()
+        try:
+            native = self._binding.module.deserialize(store, code)
+        except BaseException as error:
+            if not is_native(error):
+                raise
+            raise compile_error(error) from error
+        module = WasmerModule(self, read_interface(interface), interface, code, self._binding)
+        module.adopt(store, native)
+        return module

@@ -1,0 +1,281 @@
+"""The call path: exports, host functions, and the deadlines over them."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NoReturn
+
+from anywasm.core.deadlines import Ticker
+from anywasm.core.errors import AnyWasmError, ConcurrencyError, TrapError, TrapKind
+from anywasm.core.gate import CallGate
+from anywasm.core.marshal import SlotLayout, SlotViews, slot_host
+from anywasm.core.types import FuncType
+from anywasm.engines.wasmtime.errors import take_native, translate
+from anywasm.engines.wasmtime.library import (
+    EpochCallback,
+    HostCallback,
+    Pointer,
+    context_set_epoch_deadline,
+    error_new,
+    func_call_unchecked,
+    func_new_unchecked,
+    store_epoch_deadline_callback,
+    trap_new,
+    view_at,
+    wasmtime,
+)
+
+#: `wasmtime_val_raw_t` is 16 bytes, little-endian; arguments and results start at the first.
+LAYOUT = SlotLayout(stride=2, v128=True)
+
+#: Bytes of native stack that guest code may use, counted from where a store is entered.
+GUEST_STACK = 512 * 1024
+#: Bytes of native stack kept for Python: about the thousand frames that Python allows itself.
+_PYTHON_STACK = 512 * 1024
+#: How many addresses of host functions' slots are remembered.
+_MAX_VIEWS = 256
+
+_ENDED = b"ended by the host"
+_END_TEXT, _END_LENGTH = ctypes.c_char_p(_ENDED), ctypes.c_size_t(len(_ENDED))
+_monotonic = time.monotonic
+
+_Views = tuple[Any, Any, Any, Any]
+
+
+class _Stack(threading.local):
+    """The calling thread's native stack.
+
+    Wasmtime counts what a guest uses but does not know what the thread has, and past the end of a
+    stack there is only a crash. So a thread is measured when it first enters a guest, and a host
+    function is refused below `floor`, because it may enter another store, which counts anew.
+
+    Attributes:
+        floor: The address above which there is room for Python and one more guest; 0 before the
+            thread was measured.
+    """
+
+    floor = 0
+
+    def measure(self) -> int:
+        """Find `floor` for the calling thread.
+
+        Raises:
+            ConcurrencyError: When its stack is too small to run guests on.
+        """
+        c = ctypes.CDLL(None)
+        attributes = ctypes.create_string_buffer(128)
+        low, size = Pointer(), ctypes.c_size_t()
+        if c.pthread_getattr_np(Pointer(threading.get_ident()), attributes):
+            raise ConcurrencyError("the size of this thread's stack cannot be found out")
+        c.pthread_attr_getstack(attributes, ctypes.byref(low), ctypes.byref(size))
+        c.pthread_attr_destroy(attributes)
+        room = _PYTHON_STACK + GUEST_STACK
+        needed = GUEST_STACK + room
+        if size.value < needed:
+            raise ConcurrencyError(
+                f"this thread's stack of {size.value >> 10} KiB is too small for wasmtime's guests,"
+                f" which need {needed >> 10} KiB: see threading.stack_size() and `ulimit -s`"
+            )
+        self.floor = low.value + room
+        return self.floor
+
+
+_stack = _Stack()
+
+
+class Epochs:
+    """An engine, and the clock by which its running guests notice their deadlines.
+
+    Every tick has each guest that is running call back, on its own thread, where its deadline is
+    compared with the time; a guest without one goes on. Shared by the engine's modules and
+    instances: the engine and the ticking thread go with the last of them.
+    """
+
+    def __init__(self, engine: wasmtime.Engine) -> None:
+        self.engine = engine
+        self._running: weakref.WeakValueDictionary[int, Calls] = weakref.WeakValueDictionary()
+        self._tokens = itertools.count(1)
+        ticker = Ticker("anywasm-wasmtime-deadlines", engine.increment_epoch)
+        #: See `Ticker.arm`.
+        self.arm = ticker.arm
+        weakref.finalize(self, ticker.close)
+        running = self._running
+
+        def on_epoch(_context: int, token: int, delta: Any, _kind: int) -> int:
+            gate = running[token].gate
+            try:
+                expires = gate.expires
+                if expires is not None and _monotonic() >= expires:
+                    raise gate.overdue()
+            except BaseException as error:  # a KeyboardInterrupt may come up here, too
+                gate.pending = error
+                return error_new(_END_TEXT)  # type: ignore[no-any-return]
+            delta[0] = 1
+            return 0
+
+        self._callback = EpochCallback(on_epoch)
+
+    def watch(self, calls: Calls) -> None:
+        """Have the guests of a store call back at each tick."""
+        token = next(self._tokens)
+        self._running[token] = calls
+        store = ctypes.cast(calls.store.ptr(), ctypes.c_void_p)
+        store_epoch_deadline_callback(store, self._callback, Pointer(token), None)
+        context_set_epoch_deadline(calls.context, ctypes.c_uint64(1))
+
+
+class Calls:
+    """What the calls of one instance share.
+
+    Attributes:
+        gate: The instance's gate.
+        epochs: The engine's.
+        store: The store, which owns everything native of the instance.
+        context: The store's `wasmtime_context_t *`.
+    """
+
+    def __init__(self, epochs: Epochs, gate: CallGate, slots: int) -> None:
+        """Make a store.
+
+        Args:
+            epochs: The engine.
+            gate: The instance's gate.
+            slots: Bytes that the values of any of its host functions take at most.
+        """
+        self.gate = gate
+        self.epochs = epochs
+        self.store = wasmtime.Store(epochs.engine)
+        self.context = ctypes.cast(self.store._context(), ctypes.c_void_p)
+        self._trap = Pointer()
+        self._slots = slots
+        self._floor = -1
+        self._views: dict[int, _Views] = {}
+        self._callbacks: list[Any] = []
+        epochs.watch(self)
+
+    def close(self) -> None:
+        """Free the store, and only then what it calls."""
+        self.store.close()
+        self._callbacks.clear()
+        self._views.clear()
+
+    def enter_thread(self) -> None:
+        """Take note of the thread that is about to run the guest.
+
+        Raises:
+            ConcurrencyError: When its stack is too small.
+        """
+        floor = _stack.floor or _stack.measure()
+        if floor != self._floor:
+            self._views.clear()  # their addresses were checked against another stack
+            self._floor = floor
+
+    def run(
+        self, function: Callable[..., int], *args: Any, refused: Callable[[str], AnyWasmError]
+    ) -> None:
+        """Call a C function that may run guest code, off the hot path.
+
+        Args:
+            function: Takes `args` and where to leave a trap, and returns an error.
+            *args: ctypes objects.
+            refused: Makes the exception for what is neither a trap nor a lack of memory.
+        """
+        self.enter_thread()
+        error = function(*args, ctypes.byref(self._trap))
+        if error or self._trap.value:
+            self._fail(error, refused)
+
+    def bind_export(self, func: Any, type: FuncType) -> tuple[SlotViews, Callable[[], None]]:
+        """A buffer for a guest's function, and the callable that runs the function on it."""
+        size = LAYOUT.size(type)
+        buffer = (ctypes.c_uint64 * (size // 8))()
+        trap = self._trap
+        call = partial(
+            func_call_unchecked,
+            self.context,
+            ctypes.byref(func),
+            ctypes.byref(buffer),
+            ctypes.c_size_t(size // 16),
+            ctypes.byref(trap),
+        )
+
+        def invoke() -> None:
+            if _stack.floor != self._floor:
+                self.enter_thread()
+            error = call()
+            if error or trap.value:
+                self._fail(error, _guest_error)
+
+        return SlotViews(memoryview(buffer)), invoke
+
+    def define_host(
+        self, name: str, type: FuncType, native_type: Any, fn: Callable[..., Any], func: Any
+    ) -> None:
+        """Make a host function.
+
+        Args:
+            name: Its name, for messages.
+            type: Its type.
+            native_type: The same as a `wasm_functype_t *`.
+            fn: What it does.
+            func: A reference to the `wasmtime_func_t` to fill in.
+
+        Raises:
+            UnsupportedError: Where the type has values that cannot cross.
+        """
+        host = slot_host(name, type, LAYOUT, fn)
+        gate, views, look = self.gate, self._views, self._look
+
+        def callback(_env: int, _caller: int, address: int, _count: int) -> int:
+            try:
+                try:
+                    q, d, f, b = views[address]
+                except KeyError:
+                    q, d, f, b = look(address)
+                host(q, d, f, b)
+                expires = gate.expires
+                if expires is not None and _monotonic() >= expires:
+                    raise gate.overdue()
+            except BaseException as error:
+                gate.pending = error
+                return trap_new(_END_TEXT, _END_LENGTH)  # type: ignore[no-any-return]
+            return 0
+
+        native = HostCallback(callback)
+        self._callbacks.append(native)
+        func_new_unchecked(self.context, native_type, native, None, None, func)
+
+    def _look(self, address: int) -> _Views:
+        """Views of a host function's slots, which wasmtime keeps on the stack."""
+        if address < self._floor:
+            raise TrapError(
+                TrapKind.STACK_OVERFLOW, "too little of the thread's stack is left for the host"
+            )
+        if len(self._views) >= _MAX_VIEWS:
+            self._views.clear()
+        slots = SlotViews(view_at(address, self._slots))
+        views = self._views[address] = (slots.q, slots.d, slots.f, slots.b)
+        return views
+
+    def _fail(self, error: int, refused: Callable[[str], AnyWasmError]) -> NoReturn:
+        """Raise what ended a call: a host function's exception as itself, else the guest's."""
+        trap, self._trap.value = self._trap.value, 0
+        native = take_native(error, trap)
+        reason = self.gate.take_pending()
+        try:
+            if reason is not None:
+                raise reason
+            reason = translate(native, refused)
+            raise reason from native
+        finally:
+            del reason  # its traceback holds this frame
+
+
+def _guest_error(message: str) -> AnyWasmError:
+    return TrapError(TrapKind.OTHER, message)

@@ -1,0 +1,103 @@
+"""The binding, and the functions of its shared library that are called past it.
+
+The binding builds type objects for every call (35 us); the C functions below take what is prepared
+once per export (0.3 us). They belong to a `CDLL` of their own, which leaves the binding's
+prototypes alone, and which releases the GIL: a guest runs beside other threads, so that deadlines
+can be noticed and instances run in parallel.
+
+They have no `argtypes`: ctypes then passes pointers made with `byref` as they are, in half the
+time. Callers must pass ctypes objects only, because a plain int would be cut to 32 bits.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+#: The release whose C structures and private Python names were checked. Wasmtime changes both only
+#: with the first number.
+VERIFIED_RELEASE = "50"
+
+try:
+    VERSION = version("wasmtime")
+except PackageNotFoundError:
+    raise ImportError("the Python package 'wasmtime' is not installed") from None
+if VERSION.partition(".")[0] != VERIFIED_RELEASE:
+    raise ImportError(
+        f"the Python package 'wasmtime' is version {VERSION}; its C interface is called directly, "
+        f"which was verified for {VERIFIED_RELEASE}.x only"
+    )
+
+import wasmtime  # noqa: E402 (other versions may not even import)
+from wasmtime import _ffi as ffi  # noqa: E402
+
+_library = ctypes.CDLL(ffi.dll._name)
+
+
+def _function(name: str, result: Any) -> Any:
+    function = getattr(_library, name)
+    function.restype = result
+    return function
+
+
+#: A pointer as an int, 0 for none: cheaper than `c_void_p`, which makes None of it.
+Pointer = ctypes.c_size_t
+
+func_call_unchecked = _function("wasmtime_func_call_unchecked", Pointer)
+func_new_unchecked = _function("wasmtime_func_new_unchecked", None)
+store_epoch_deadline_callback = _function("wasmtime_store_epoch_deadline_callback", None)
+context_set_epoch_deadline = _function("wasmtime_context_set_epoch_deadline", None)
+instance_new = _function("wasmtime_instance_new", Pointer)
+instance_export_get = _function("wasmtime_instance_export_get", ctypes.c_bool)
+memory_data = _function("wasmtime_memory_data", Pointer)
+memory_data_size = _function("wasmtime_memory_data_size", ctypes.c_size_t)
+memory_grow = _function("wasmtime_memory_grow", Pointer)
+global_get = _function("wasmtime_global_get", None)
+global_set = _function("wasmtime_global_set", Pointer)
+error_delete = _function("wasmtime_error_delete", None)
+trap_new = _function("wasmtime_trap_new", Pointer)
+error_new = _function("wasmtime_error_new", Pointer)
+
+#: `wasmtime_func_unchecked_callback_t`: env, caller, slots, number of slots -> trap.
+HostCallback = ctypes.CFUNCTYPE(Pointer, Pointer, Pointer, Pointer, ctypes.c_size_t)
+#: `wasmtime_store_epoch_deadline_callback`'s: context, data, delta, kind of update -> error.
+EpochCallback = ctypes.CFUNCTYPE(
+    Pointer, Pointer, Pointer, ctypes.POINTER(ctypes.c_uint64), Pointer
+)
+
+_memory_view = ctypes.pythonapi.PyMemoryView_FromMemory
+_memory_view.argtypes = (ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int)
+_memory_view.restype = ctypes.py_object
+_WRITABLE = 0x200  # PyBUF_WRITE
+
+
+def view_at(address: int, size: int) -> memoryview:
+    """A writable view of native memory, of format `B`. Whoever uses it must keep that alive."""
+    return _memory_view(address, size, _WRITABLE)  # type: ignore[no-any-return]
+
+
+__all__ = [
+    "VERIFIED_RELEASE",
+    "VERSION",
+    "EpochCallback",
+    "HostCallback",
+    "Pointer",
+    "context_set_epoch_deadline",
+    "error_delete",
+    "error_new",
+    "ffi",
+    "func_call_unchecked",
+    "func_new_unchecked",
+    "global_get",
+    "global_set",
+    "instance_export_get",
+    "instance_new",
+    "memory_data",
+    "memory_data_size",
+    "memory_grow",
+    "store_epoch_deadline_callback",
+    "trap_new",
+    "view_at",
+    "wasmtime",
+]

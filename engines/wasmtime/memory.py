@@ -1,0 +1,56 @@
+"""A guest's linear memory."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+from anywasm.core.memory import Memory
+from anywasm.engines.wasmtime.calls import Calls
+from anywasm.engines.wasmtime.library import (
+    error_delete,
+    memory_data,
+    memory_data_size,
+    memory_grow,
+    view_at,
+)
+
+#: More pages than any memory can have, for counts that C has no number for.
+_TOO_MANY = (1 << 64) - 1
+
+
+class WasmtimeMemory(Memory):
+    """Views stay right while the instance lives: the engine is set never to move a memory."""
+
+    __slots__ = ("_calls", "_native")
+
+    def __init__(self, calls: Calls, native: Any) -> None:
+        super().__init__()
+        self._calls = calls
+        self._native = ctypes.byref(native)
+
+    def _attach(self) -> memoryview:
+        self._calls.gate.check_usable()
+        size = memory_data_size(self._calls.context, self._native)
+        if not size:
+            return memoryview(bytearray())
+        return view_at(memory_data(self._calls.context, self._native), size)
+
+    def _grow(self, pages: int) -> bool:
+        gate = self._calls.gate
+        if not gate.acquire(False):
+            gate.refuse()
+        try:
+            gate.check_usable()
+            before, count = ctypes.c_uint64(), ctypes.c_uint64(min(pages, _TOO_MANY))
+            error = memory_grow(self._calls.context, self._native, count, ctypes.byref(before))
+            if error:
+                error_delete(ctypes.c_void_p(error))
+            return not error
+        finally:
+            gate.release()
+
+    def detach(self) -> None:
+        """Let go of the memory before it is freed."""
+        self._view = memoryview(b"")
+        self.invalidate()

@@ -1,0 +1,308 @@
+"""The call path of wasm3: exports, host functions, and the native stack that guest code takes.
+
+wasm3 checks its own stack but not the thread's, on which each guest call takes a frame as well. So
+the stack given to guests is chosen small enough for the worst case (the smallest guest frames over
+the largest native ones), and every host function, from which a guest may be entered again, checks
+what is left of both.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import resource
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from anywasm.core.errors import InstantiationError, TrapError, TrapKind
+from anywasm.core.marshal import SlotLayout, SlotViews, slot_host
+from anywasm.core.types import FuncType
+from anywasm.engines.wasm3.library import HOST_FUNCTION, Machine
+
+if TYPE_CHECKING:
+    from anywasm.core.gate import CallGate
+    from anywasm.engines.wasm3.errors import Traps
+    from anywasm.engines.wasm3.library import Wasm3Library
+    from anywasm.engines.wasm3.memory import Wasm3Memory
+
+LAYOUT = SlotLayout(stride=1, results_first=True)
+
+#: What a host function answers when it raised.
+_RAISED = ctypes.create_string_buffer(b"[trap] a host function raised")
+_RAISED_AT = ctypes.addressof(_RAISED)
+
+#: Views of host functions' slots that are kept, one for each depth of the guest's stack.
+_MOST_VIEWS = 64
+#: The innermost frames that a backtrace holds.
+_MOST_FRAMES = 64
+
+_MIB = 1 << 20
+#: The stack of a thread is taken to be no larger than this, which is what Linux gives by default.
+_USUAL_STACK = 8 * _MIB
+#: What glibc gives to a thread where the limit is infinite.
+_UNLIMITED_STACK = 2 * _MIB
+#: The smallest frame that a guest function takes of wasm3's stack, in bytes.
+_SMALLEST_FRAME = 8
+
+# The guest on which native frames are measured. Function 0 is an import; each of the others takes
+# an i32: 1 calls itself that often and then the import, 2 does so through its table, 3 calls the
+# import inside 8 loops, 4 after a row of additions and the like.
+_PROBE = bytes.fromhex(
+    "0061736d0100000001080260017f006000000205010000000103050400000000040401700001090701004100"
+    "0b01020a7204110020000440200041016b10010510000b0b140020000440200041016b41001100000510000b"
+    "0b1c000340034003400340034003400340034010000b0b0b0b0b0b0b0b0b2c00200020006a20006c20007320"
+    "006b20007120007220007720007420006a20006c20007320006b210010000b"
+)
+_PROBE_DEPTH = 8
+
+
+class Slots:
+    """The values of one export's calls, and the arrays of their addresses that `m3_Call` takes."""
+
+    __slots__ = ("addresses", "views")
+
+    def __init__(self, type: FuncType) -> None:
+        size = LAYOUT.size(type)
+        buffer = (ctypes.c_uint64 * (size // 8))()
+        self.views = SlotViews(memoryview(buffer).cast("B"))
+        start = ctypes.addressof(buffer)
+        self.addresses = (ctypes.c_void_p * (size // 8))(*range(start, start + size, 8))
+
+
+class Stack:
+    """What guest code may take of the native stack. Thread-safe.
+
+    Attributes:
+        size: Bytes of wasm3's own stack for one instance.
+        ratio: The most native bytes for one byte of it.
+        call: Native bytes of one guest call.
+        loop: Native bytes of one loop around it.
+        threads: Holds, as `low`, the end of the stack of each thread that was found to be fit.
+    """
+
+    def __init__(self, library: Wasm3Library) -> None:
+        self.call, self.loop = _measure(library)
+        soft = resource.getrlimit(resource.RLIMIT_STACK)[0]
+        unlimited = soft == resource.RLIM_INFINITY
+        thread = _UNLIMITED_STACK if unlimited else min(soft, _USUAL_STACK)
+        #: Half for the guest, an eighth for the host function at its far end.
+        self._budget = thread // 2
+        self.reserve = thread // 8
+        self.ratio = -(-self.call // _SMALLEST_FRAME)
+        self.size = self._budget // self.ratio // 8 * 8
+        self.threads = threading.local()
+
+    def enter(self) -> int:
+        """The lowest address of this thread's stack; called once per thread.
+
+        Raises:
+            TrapError: When the stack is too small for guest code, of kind `STACK_OVERFLOW`.
+        """
+        low, size = _thread_stack()
+        needed = self._budget + 2 * self.reserve
+        if size < needed:
+            raise TrapError(
+                TrapKind.STACK_OVERFLOW,
+                f"this thread's stack of {size // 1024} KiB is too small for wasm3, which needs "
+                f"{needed // 1024} KiB; see threading.stack_size",
+            )
+        self.threads.low = low
+        return low
+
+
+def _thread_stack() -> tuple[int, int]:
+    """The lowest address and the size of the calling thread's stack."""
+    libc = ctypes.CDLL(None)
+    libc.pthread_self.restype = ctypes.c_void_p
+    # Larger than the pthread_attr_t of any Linux.
+    attributes = ctypes.create_string_buffer(256)
+    low, size = ctypes.c_void_p(), ctypes.c_size_t()
+    if libc.pthread_getattr_np(ctypes.c_void_p(libc.pthread_self()), attributes):
+        raise OSError("the stack of this thread is unknown")
+    libc.pthread_attr_getstack(attributes, ctypes.byref(low), ctypes.byref(size))
+    libc.pthread_attr_destroy(attributes)
+    return low.value or 0, size.value
+
+
+def _measure(library: Wasm3Library) -> tuple[int, int]:
+    """Native bytes that a guest call and a loop take in this build of wasm3.
+
+    A host function is told the address of its context, which lies on the native stack.
+    """
+    depths: list[int] = []
+
+    def note(runtime: int, context: int, sp: int, memory: int) -> int:
+        depths.append(context)
+        return 0
+
+    machine = Machine(library, _PROBE, 4096)
+    argument = ctypes.c_uint32()
+    arguments = (ctypes.c_void_p * 1)(ctypes.addressof(argument))
+    try:
+        machine.link(0, HOST_FUNCTION(note))
+        machine.compile()
+        for index, depth in ((1, 0), (1, _PROBE_DEPTH), (2, _PROBE_DEPTH), (3, 0), (4, 0)):
+            argument.value = depth
+            machine.check(library.m3_Call(machine.function(index), 1, arguments))
+    finally:
+        machine.close()
+    start, direct, indirect, loops, plain = (depths[0] - depth for depth in depths)
+    if plain != start or min(direct, indirect, loops) <= 0:
+        raise ImportError(
+            f"pywasm3 {library.version} was built without optimization: its instructions take "
+            "native stack; rebuild it with pip install --force-reinstall --no-binary pywasm3"
+        )
+    return max(direct, indirect) // _PROBE_DEPTH, loops // 8
+
+
+class _Frame(ctypes.Structure):
+    """M3BacktraceFrame."""
+
+    _fields_ = (
+        ("offset", ctypes.c_uint32),
+        ("function", ctypes.c_size_t),
+        ("next", ctypes.c_size_t),
+    )
+
+
+class Calls:
+    """The ways into and out of one machine."""
+
+    def __init__(
+        self,
+        library: Wasm3Library,
+        traps: Traps,
+        stack: Stack,
+        gate: CallGate,
+        machine: Machine,
+        memory: Wasm3Memory,
+        name: Callable[[int], str],
+    ) -> None:
+        self._library = library
+        self._traps = traps
+        self._stack = stack
+        self._gate = gate
+        self._machine = machine
+        self._memory = memory
+        self._name = name
+        self._low = 0
+        #: What `context + sp * ratio` must reach in a host function, or the guest goes no deeper:
+        #: below it the native stack would not do for the rest of wasm3's, and the reserve.
+        self._floor = 0
+        fields = machine.fields
+        self._end = fields.stack + 4 * fields.stack_slots
+
+    def bind_export(self, function: int, type: FuncType, slots: Slots) -> Callable[[], None]:
+        """What runs the function on `slots`, and raises what ended it early."""
+        address = ctypes.c_void_p(function)
+        addresses = slots.addresses
+        argc, retc = len(type.params), len(type.results)
+        call, get_results = self._library.m3_Call, self._library.m3_GetResults
+        threads, memory_moved, enter, fail = (
+            self._stack.threads,
+            self._memory.invalidate,
+            self._enter,
+            self._fail,
+        )
+
+        def invoke() -> None:
+            try:
+                if threads.low != self._low:
+                    enter(threads.low)
+            except AttributeError:
+                enter(self._stack.enter())
+            _leave_room()
+            failed = call(address, argc, addresses)
+            memory_moved()
+            if failed:
+                fail(failed)
+            if retc:
+                get_results(address, retc, addresses)
+
+        return invoke
+
+    def start(self) -> None:
+        """Run the module's start function.
+
+        Raises:
+            InstantiationError: When it traps; an exception of a host function comes as itself.
+        """
+        gate, failed = self._gate, 0
+        gate.acquire(False)
+        try:
+            self._enter(getattr(self._stack.threads, "low", None) or self._stack.enter())
+            _leave_room()
+            failed = self._library.m3_RunStart(self._machine.module)
+            if failed:
+                self._fail(failed)
+        except TrapError as error:
+            if failed == _RAISED_AT:
+                raise
+            raise InstantiationError(f"the start function trapped: {error}") from error
+        finally:
+            gate.release()
+
+    def bind_host(self, name: str, type: FuncType, fn: Callable[..., Any]) -> Any:
+        """The host function `fn` as wasm3 calls it.
+
+        Raises:
+            UnsupportedError: Where the type has values that cannot cross.
+        """
+        host = slot_host(name, type, LAYOUT, fn)
+        block = ctypes.c_uint64 * max(1, len(type.params) + len(type.results))
+        known: dict[int, tuple[Any, ...]] = {}
+        gate, ratio, memory_moved = self._gate, self._stack.ratio, self._memory.invalidate
+
+        def view(sp: int) -> tuple[Any, ...]:
+            if len(known) >= _MOST_VIEWS:
+                known.clear()
+            views = SlotViews(memoryview(block.from_address(sp)).cast("B"))
+            known[sp] = slots = (views.q, views.d, views.f, views.b)
+            return slots
+
+        def called(runtime: int, context: int, sp: int, memory: int) -> int:
+            try:
+                if context + sp * ratio < self._floor:
+                    raise TrapError(TrapKind.STACK_OVERFLOW)
+                memory_moved()
+                host(*(known.get(sp) or view(sp)))
+            except BaseException as error:
+                gate.pending = error
+                return _RAISED_AT
+            return 0
+
+        return HOST_FUNCTION(called)
+
+    def _enter(self, low: int) -> None:
+        self._low = low
+        self._floor = low + self._stack.reserve + self._end * self._stack.ratio
+
+    def _fail(self, failed: int) -> None:
+        backtrace = () if failed == _RAISED_AT else self._backtrace()
+        self._library.ClearBacktrace(self._machine.runtime)
+        pending = self._gate.take_pending()
+        if pending is not None:
+            raise pending
+        raise self._traps.error(failed, backtrace)
+
+    def _backtrace(self) -> tuple[str, ...]:
+        first, second = self._machine.function(0), self._machine.function(1)
+        names: list[str] = []
+        at = ctypes.c_size_t.from_address(
+            self._library.m3_GetBacktrace(self._machine.runtime)
+        ).value
+        while at and len(names) < _MOST_FRAMES:
+            frame = _Frame.from_address(at)
+            # A function that did not get so far as to begin is not noted.
+            if frame.function:
+                index = (frame.function - first) // (second - first) if second else 0
+                names.append(self._name(index))
+            at = frame.next
+        return tuple(names)
+
+
+def _leave_room() -> None:
+    """Fail with `RecursionError` here rather than on entry of a host function.
+
+    There nobody could catch it: ctypes would print it and answer wasm3 with anything.
+    """

@@ -1,0 +1,74 @@
+"""A running wasm3 module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+from anywasm.core.errors import UnsupportedError
+from anywasm.core.gate import CallGate
+from anywasm.core.globals import Global
+from anywasm.core.instance import Instance
+from anywasm.core.marshal import slot_export, slot_export_bits
+from anywasm.core.memory import Memory
+from anywasm.core.types import ExportType, FuncType, GlobalType
+from anywasm.engines.wasm3.calls import LAYOUT, Calls, Slots
+from anywasm.engines.wasm3.globals import Wasm3Global
+from anywasm.engines.wasm3.memory import Wasm3Memory
+
+if TYPE_CHECKING:
+    from anywasm.engines.wasm3.library import Machine
+    from anywasm.engines.wasm3.module import Wasm3Module
+
+
+class Wasm3Instance(Instance):
+    """One machine, linked and started."""
+
+    def __init__(
+        self,
+        module: Wasm3Module,
+        gate: CallGate,
+        machine: Machine,
+        memory: Wasm3Memory,
+        calls: Calls,
+    ) -> None:
+        super().__init__(module, gate)
+        self._library = module.library
+        self._machine = machine
+        self._memory = memory
+        self._calls = calls
+
+    def _bind_function(self, export: ExportType) -> Callable[..., Any]:
+        type = cast(FuncType, export.type)
+        slots = Slots(type)
+        invoke = self._calls.bind_export(self._machine.function(export.index), type, slots)
+        return slot_export(export.name, type, LAYOUT, self._gate, slots.views, invoke)
+
+    def _call_bits(self, export: ExportType, args: tuple[int, ...]) -> int | tuple[int, ...] | None:
+        self._gate.check_usable()
+        type = cast(FuncType, export.type)
+        slots = Slots(type)
+        invoke = self._calls.bind_export(self._machine.function(export.index), type, slots)
+        return slot_export_bits(type, LAYOUT, self._gate, slots.views, invoke, export.name, args)
+
+    def _bind_memory(self, export: ExportType) -> Memory:
+        return self._memory
+
+    def _bind_global(self, export: ExportType) -> Global:
+        # wasm3 knows an exported global by the last of its names, and compares them as C strings.
+        name = [
+            other.name
+            for other in self.module.exports
+            if other.kind is export.kind and other.index == export.index
+        ][-1]
+        address = (
+            0 if "\0" in name else self._library.m3_FindGlobal(self._machine.module, name.encode())
+        )
+        if not address:
+            raise UnsupportedError(f"wasm3 cannot find the exported global {export.name!r}")
+        type = cast(GlobalType, export.type)
+        return Wasm3Global(self._library, self._gate, export.name, type, address)
+
+    def _close(self) -> None:
+        self._memory.forget()
+        self._machine.close()

@@ -1,0 +1,55 @@
+"""The memory of a wasm3 instance, which moves when it grows."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING
+
+from anywasm.core.memory import PAGE_SIZE, Memory
+
+if TYPE_CHECKING:
+    from anywasm.core.gate import CallGate
+    from anywasm.engines.wasm3.library import Machine, Wasm3Library
+
+#: The most pages that wasm3 lets a memory have (d_m3MaxLinearMemoryPages).
+_MOST_PAGES = 32768
+
+
+class Wasm3Memory(Memory):
+    """The one memory of an instance.
+
+    wasm3 adds without looking at the carry: a guest that asks for nearly 2^32 pages more gets a
+    smaller memory instead of -1. That is safe, as every access is checked against what is left.
+    """
+
+    __slots__ = ("_at", "_fields", "_gate", "_grow_to", "_header", "_pages", "_runtime")
+
+    def __init__(self, library: Wasm3Library, gate: CallGate, machine: Machine) -> None:
+        super().__init__()
+        self._gate = gate
+        self._header = library.memory_header
+        self._grow_to = library.ResizeMemory
+        self._runtime = machine.runtime
+        self._fields = machine.fields
+        self._at = self._pages = -1
+
+    def _attach(self) -> memoryview:
+        # Asked for after each time that the guest ran, mostly with nothing changed: two fields are
+        # compared instead of calling m3_GetMemory.
+        if self._gate.alert:
+            self._gate.check_usable()
+        at, pages = self._fields.memory, self._fields.memory_pages
+        if at != self._at or pages != self._pages:
+            block = ctypes.c_ubyte * (pages * PAGE_SIZE)
+            self._view = memoryview(block.from_address(at + self._header)).cast("B")
+            self._at, self._pages = at, pages
+        return self._view
+
+    def _grow(self, pages: int) -> bool:
+        wanted = self._fields.memory_pages + pages
+        return wanted <= _MOST_PAGES and not self._grow_to(self._runtime, wanted)
+
+    def forget(self) -> None:
+        """Let go of the view for good, since the memory is about to be freed."""
+        self.invalidate()
+        self._view = memoryview(b"")

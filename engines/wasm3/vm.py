@@ -1,0 +1,130 @@
+"""The `wasm3` engine."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from anywasm.core.capabilities import Capabilities, Feature
+from anywasm.core.errors import CompileError, UnsupportedError
+from anywasm.core.types import ExternKind
+from anywasm.core.vm import VM
+from anywasm.engines.wasm3.calls import Stack
+from anywasm.engines.wasm3.errors import Traps, map_exceptions
+from anywasm.engines.wasm3.library import HOST_FUNCTION, Machine, Wasm3Library
+from anywasm.engines.wasm3.module import Wasm3Module
+
+if TYPE_CHECKING:
+    from anywasm.core.binary import ModuleInterface
+    from anywasm.core.module import Module
+
+#: Set to 1, modules are run without validation where no validator is installed.
+UNVALIDATED = "ANYWASM_WASM3_UNVALIDATED"
+
+
+class Wasm3VM(VM):
+    """Interprets modules with wasm3, which starts fast and needs little memory.
+
+    wasm3 trusts what it is given, so modules are validated by wasmtime first. Even so, prefer
+    another engine for modules of unknown origin: wasm3 0.5.0 has no bounds on what its compiler
+    writes for functions that use nearly all of its 4000 slots.
+
+    Without wasmtime, `compile` raises `UnsupportedError`, unless the environment variable
+    `ANYWASM_WASM3_UNVALIDATED` is 1: then an invalid module can crash the process.
+    """
+
+    name = "wasm3"
+    engine_api_version = 1
+    capabilities = Capabilities(
+        memory_limit=False,
+        parallel=True,
+        backtrace=True,
+        memory_moves=True,
+        imports=frozenset({ExternKind.FUNCTION}),
+        features=frozenset(
+            {
+                Feature.MUTABLE_GLOBALS,
+                Feature.SIGN_EXTENSION,
+                Feature.SATURATING_FLOAT_TO_INT,
+                Feature.MULTI_VALUE,
+            }
+        ),
+    )
+
+    def __init__(self) -> None:
+        self.library = Wasm3Library()
+        self.version = self.library.version
+        self.traps = Traps(self.library)
+        self.stack = Stack(self.library)
+        self._validate = _validator()
+
+    def _compile(self, wasm: bytes, interface: ModuleInterface) -> Module:
+        if self._validate is not None:
+            self._validate(wasm)
+        elif os.environ.get(UNVALIDATED) != "1":
+            raise UnsupportedError(
+                "wasm3 does not validate modules, so wasmtime's validator must do it first: "
+                f"pip install 'anywasm[wasm3]'; or set {UNVALIDATED}=1 to run trusted modules"
+            )
+        if all(wanted.kind is ExternKind.FUNCTION for wanted in interface.imports):
+            self._probe(wasm, len(interface.imports))
+        return Wasm3Module(self, interface, wasm)
+
+    def _probe(self, wasm: bytes, imports: int) -> None:
+        """Let wasm3 compile the module once, so that what it lacks is known now."""
+        with map_exceptions(CompileError, "wasm3 cannot run this module"):
+            machine = Machine(self.library, wasm, self.stack.size)
+            try:
+                for index in range(imports):
+                    machine.link(index, _NOTHING)
+                machine.compile()
+            finally:
+                machine.close()
+
+
+#: Stands for every import while a module is compiled on trial; never called.
+_NOTHING = HOST_FUNCTION(lambda runtime, context, sp, memory: 0)
+
+
+def _validator() -> Callable[[bytes], None] | None:
+    """Wasmtime's validator, cut down to the features that wasm3 has; None where there is none."""
+    try:
+        import wasmtime
+        from wasmtime import _ffi
+    except ImportError:
+        return None
+    config = wasmtime.Config()
+    # Not in wasmtime-py, and on by default; wasmtime wants it off where reference types are off.
+    _ffi.dll.wasmtime_config_wasm_component_model_async_set(config.ptr(), ctypes.c_bool(False))
+    for feature in _LACKING:
+        setattr(config, f"wasm_{feature}", False)
+    engine = wasmtime.Engine(config)
+
+    def validate(wasm: bytes) -> None:
+        try:
+            wasmtime.Module.validate(engine, wasm)
+        except wasmtime.WasmtimeError as error:
+            raise CompileError(f"invalid module: {error}") from error
+
+    return validate
+
+
+#: Features of wasmtime's configuration that wasm3 lacks, those that need another one first.
+_LACKING = (
+    "relaxed_simd",
+    "simd",
+    "gc",
+    "function_references",
+    "exceptions",
+    "reference_types",
+    "threads",
+    "memory64",
+    "multi_memory",
+    "custom_page_sizes",
+    "wide_arithmetic",
+    "stack_switching",
+    "component_model",
+    "tail_call",
+)

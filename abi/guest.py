@@ -168,6 +168,7 @@ class Guest:
                 return function(*args)
         except BaseException as error:
             self.failed = error
+            self.woken += [c for c in self._contexts.values() if isinstance(c, StreamContext)]
             raise
         finally:
             self.effective, self.entered, self.expires = outer

@@ -1,0 +1,160 @@
+"""Serves function calls: picks the plugin, leases an instance, waits where the guest waits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+
+from anywasm.abi.host import ServiceCall
+from anywasm.plugins.errors import (
+    FunctionFailedError,
+    FunctionRecursionError,
+    PoolClosedError,
+)
+from anywasm.plugins.function import FunctionRequest, FunctionResponse, FunctionStream
+from anywasm.plugins.plugin import Plugin
+from anywasm.plugins.router import FunctionRouter
+
+#: How many functions may wait for each other in one chain.
+MAX_CHAIN = 16
+
+
+class FunctionService:
+    """The functions that a router knows. Thread-safe.
+
+    Args:
+        router: Where to look for them.
+    """
+
+    def __init__(self, router: FunctionRouter) -> None:
+        self.router = router
+
+    def serve(
+        self, id: str, request: FunctionRequest, among: Collection[str] | None = None
+    ) -> FunctionResponse:
+        """Call a function and wait for its answer, in this thread.
+
+        Args:
+            id: The function's id.
+            request: What it gets.
+            among: The plugin names to choose from; all by default.
+
+        Returns:
+            What it answered, be it an error status of its own.
+
+        Raises:
+            FunctionError: When it did not answer; the subclass says why.
+        """
+        while True:
+            plugin = self.router.pick(id, among)
+            deadline = time.monotonic() + plugin.config.timeouts.request
+            try:
+                return self._serve(plugin, request, deadline, (id,))
+            except PoolClosedError:
+                continue  # it was replaced just now
+
+    def invoke(self, call: ServiceCall) -> bytes:
+        """Call a function for another one (`proxy_invoke_service`).
+
+        Returns:
+            The body of its answer.
+
+        Raises:
+            FunctionError: When it did not answer, or not with success; when it is waiting in the
+                chain already, or the chain is too long.
+        """
+        chain = (*call.chain, call.id)
+        if call.id in call.chain or len(chain) > MAX_CHAIN:
+            raise FunctionRecursionError(
+                f"function calls go round in circles, or too deep: {' -> '.join(chain)}"
+            )
+        method = call.method.encode() or b"/"
+        request = FunctionRequest(
+            (
+                (b":authority", b"localhost"),
+                (b":path", method),
+                (b":method", b"GET"),
+                (b":scheme", b"http"),
+                (b"id", call.id.encode()),
+            ),
+            call.param,
+        )
+        while True:
+            plugin = self.router.pick(call.id)
+            deadline = min(call.deadline, time.monotonic() + plugin.config.timeouts.request)
+            try:
+                response = self._serve(plugin, request, deadline, chain)
+            except PoolClosedError:
+                continue
+            if not 200 <= response.status < 300:
+                raise FunctionFailedError(
+                    f"function {call.id!r} answered {response.status}", plugin.name
+                )
+            return response.body
+
+    def try_inline(
+        self, plugin: Plugin, id: str, request: FunctionRequest
+    ) -> FunctionResponse | FunctionStream | None:
+        """Call a function that waits for nothing, in this thread, if an instance is free now.
+
+        Returns:
+            Its answer; or its stream when the guest has paused, to be given to `finish` in a thread
+            that may wait; or None when no instance is free.
+
+        Raises:
+            FunctionError: When it did not answer.
+            PoolClosedError: When the plugin was replaced; pick again.
+        """
+        slot = plugin.pool.try_acquire()
+        if slot is None:
+            return None
+        deadline = time.monotonic() + plugin.config.timeouts.request
+        stream = FunctionStream(plugin, slot, request, deadline, (id,))
+        response = None
+        done = True
+        try:
+            response = stream.advance()
+            done = response is not None
+        finally:
+            plugin.pool.release(slot, done=done)
+        return stream if response is None else response
+
+    def _serve(
+        self,
+        plugin: Plugin,
+        request: FunctionRequest,
+        deadline: float,
+        chain: tuple[str, ...],
+    ) -> FunctionResponse:
+        pool, wait = plugin.pool, plugin.config.timeouts.lease
+        slot = pool.acquire(min(deadline, time.monotonic() + wait))
+        stream = FunctionStream(plugin, slot, request, deadline, chain)
+        done = True
+        try:
+            response = slot.home.run(stream.advance)
+            done = response is not None
+        finally:
+            pool.release(slot, done=done)
+        return self.finish(stream) if response is None else response
+
+    def finish(self, stream: FunctionStream) -> FunctionResponse:
+        """Wait for the answer of a stream whose guest has paused.
+
+        Raises:
+            FunctionError: When it did not answer; `FunctionTimeoutError` when nobody resumed it.
+        """
+        pool, slot = stream.plugin.pool, stream.slot
+        while True:
+            awake = stream.resumed.wait(max(0.0, stream.deadline - time.monotonic()))
+            stream.resumed.clear()
+            pool.reacquire(slot, stream.deadline + stream.plugin.config.timeouts.call)
+            done = True
+            try:
+                if not awake:
+                    raise slot.home.run(stream.abandon)
+                response = slot.home.run(stream.advance)
+                done = response is not None
+            finally:
+                pool.release(slot, done=done)
+            if response is not None:
+                return response

@@ -1,0 +1,258 @@
+"""The instances of one plugin: leased for one guest call at a time, replaced when they break."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from anywasm.abi.context import RootContext
+from anywasm.abi.guest import Guest
+from anywasm.core.errors import AnyWasmError
+from anywasm.plugins.errors import FunctionBusyError, PoolClosedError
+from anywasm.plugins.home import Home
+
+_log = logging.getLogger("anywasm.plugins")
+
+#: Seconds before a broken instance is replaced again, doubled per failure in a row up to the last.
+RETRY_FIRST = 0.1
+RETRY_LAST = 30.0
+
+
+@dataclass(eq=False, slots=True)
+class Slot:
+    """One instance: the guest, its root context, and where it runs.
+
+    Attributes:
+        streams: Streams that are bound to it, running or paused.
+    """
+
+    guest: Guest
+    root: RootContext
+    home: Home
+    streams: int = 0
+
+    def close(self) -> None:
+        """Shut the guest down and free it, where it lives."""
+        self.home.run(self.guest.close)
+        self.home.close()
+
+
+class InstancePool:
+    """A fixed number of instances. Thread-safe.
+
+    A free instance is taken before a busy one is waited for, the one used last first, since it is
+    warm. A stream may lease its own instance again after a pause. Broken instances are replaced in
+    the background, with growing pauses while that fails.
+
+    Args:
+        plugin: The plugin's name, for messages.
+        make: Makes and starts one instance; may raise any `AnyWasmError`.
+        size: How many.
+    """
+
+    def __init__(self, plugin: str, make: Callable[[], Slot], size: int) -> None:
+        self._plugin = plugin
+        self._make = make
+        self._changed = threading.Condition()
+        self._idle: deque[Slot] = deque()
+        self._slots: set[Slot] = set()
+        self._size = size
+        self._closed = False
+        self._refilling = False
+        self.replaced = 0
+
+    def start(self) -> None:
+        """Make all instances.
+
+        Raises:
+            AnyWasmError: When one of them cannot be made; none is left then.
+        """
+        try:
+            while len(self._slots) < self._size:
+                self._add(self._make())
+        except BaseException:
+            self.close(0.0)
+            raise
+
+    def _add(self, slot: Slot) -> None:
+        with self._changed:
+            if not self._closed and len(self._slots) < self._size:
+                self._slots.add(slot)
+                self._idle.append(slot)
+                self._changed.notify_all()
+                return
+        slot.close()
+
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        """The instances that exist now."""
+        with self._changed:
+            return tuple(self._slots)
+
+    @property
+    def size(self) -> int:
+        """How many instances there should be."""
+        return self._size
+
+    @property
+    def idle(self) -> int:
+        """How many instances are free."""
+        return len(self._idle)
+
+    def try_acquire(self) -> Slot | None:
+        """Lease a free instance, or None when all are busy. Never waits.
+
+        Raises:
+            PoolClosedError: After `close`.
+        """
+        with self._changed:
+            if self._closed:
+                raise PoolClosedError(f"plugin {self._plugin!r} was replaced or removed")
+            if not self._idle:
+                return None
+            slot = self._idle.pop()
+            slot.streams += 1
+            return slot
+
+    def acquire(self, deadline: float) -> Slot:
+        """Lease a free instance for a new stream, waiting for one if need be.
+
+        Args:
+            deadline: The `time.monotonic` second until which to wait.
+
+        Raises:
+            FunctionBusyError: When none became free in time.
+            PoolClosedError: After `close`.
+        """
+        while True:
+            slot = self.try_acquire()
+            if slot is not None:
+                return slot
+            with self._changed:
+                self._wait(lambda: bool(self._idle) or self._closed, deadline)
+
+    def reacquire(self, slot: Slot, deadline: float) -> None:
+        """Lease `slot` again for a stream that is bound to it. Works while the pool drains.
+
+        Raises:
+            FunctionBusyError: When it did not become free in time; the stream is given up then.
+        """
+        with self._changed:
+            try:
+                self._wait(lambda: slot in self._idle or slot not in self._slots, deadline)
+            except FunctionBusyError:
+                slot.streams -= 1
+                raise
+            if slot in self._slots:
+                self._idle.remove(slot)
+
+    def _wait(self, ready: Callable[[], bool], deadline: float) -> None:
+        if not self._changed.wait_for(ready, max(0.0, deadline - time.monotonic())):
+            raise FunctionBusyError(
+                f"no instance of plugin {self._plugin!r} became free in time; "
+                f"raise instance_num (now {self._size})",
+                self._plugin,
+                "lease",
+            )
+
+    def release(self, slot: Slot, *, done: bool = True) -> None:
+        """Give a lease back.
+
+        Args:
+            slot: The instance.
+            done: Whether its stream has ended, too; False while it is paused.
+        """
+        with self._changed:
+            if done:
+                slot.streams -= 1
+            broken = slot.guest.failed is not None
+            surplus = (self._closed or len(self._slots) > self._size) and not slot.streams
+            if slot in self._slots:
+                if broken or surplus:
+                    self._slots.discard(slot)
+                else:
+                    self._idle.append(slot)
+            self._changed.notify_all()
+            refill = broken and not self._closed and not self._refilling
+            if refill:
+                self._refilling = True
+        if broken and slot.streams:
+            return  # paused streams hear of it from the guest, and the last one closes the slot
+        if broken or surplus:
+            self._close_quietly(slot)
+        if refill:
+            name = f"anywasm-refill-{self._plugin}"
+            threading.Thread(target=self._refill, name=name, daemon=True).start()
+
+    def _refill(self) -> None:
+        pause = RETRY_FIRST
+        while True:
+            with self._changed:
+                if self._closed or len(self._slots) >= self._size:
+                    self._refilling = False
+                    return
+            try:
+                slot = self._make()
+            except AnyWasmError as error:
+                _log.error("plugin %s: cannot replace a broken instance: %s", self._plugin, error)
+                with self._changed:
+                    self._changed.wait_for(lambda: self._closed, pause)
+                pause = min(2 * pause, RETRY_LAST)
+            else:
+                self.replaced += 1
+                self._add(slot)
+
+    def resize(self, size: int) -> None:
+        """Change the number of instances; surplus ones go once their streams have ended.
+
+        Raises:
+            AnyWasmError: When an instance cannot be made; the pool keeps what it has.
+        """
+        with self._changed:
+            self._size = size
+            surplus = []
+            while len(self._slots) > size and self._idle:
+                surplus.append(self._idle.popleft())
+                self._slots.discard(surplus[-1])
+        for slot in surplus:
+            self._close_quietly(slot)
+        while len(self._slots) < size:
+            self._add(self._make())
+
+    def close(self, drain: float) -> bool:
+        """Lease nothing more to new streams, and free every instance once its streams have ended.
+
+        Args:
+            drain: Seconds to wait for running streams.
+
+        Returns:
+            Whether all of them ended in time; the others keep their instances until they do.
+        """
+        deadline = time.monotonic() + drain
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+            self._changed.wait_for(
+                lambda: all(not slot.streams for slot in self._slots), max(0.0, drain)
+            )
+            free = [slot for slot in self._idle if not slot.streams]
+            for slot in free:
+                self._idle.remove(slot)
+                self._slots.discard(slot)
+            clean = not self._slots
+        for slot in free:
+            self._close_quietly(slot)
+        if not clean:
+            late = time.monotonic() - deadline
+            _log.warning("plugin %s: streams are running %.1f s past the drain", self._plugin, late)
+        return clean
+
+    def _close_quietly(self, slot: Slot) -> None:
+        try:
+            slot.close()
+        except AnyWasmError as error:
+            _log.error("plugin %s: closing an instance failed: %s", self._plugin, error)

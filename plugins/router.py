@@ -1,0 +1,82 @@
+"""Functions by id. Several plugins may share one id; they take turns."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterable, Iterator
+
+from anywasm.plugins.config import PluginConfig
+from anywasm.plugins.errors import FunctionNotFoundError
+from anywasm.plugins.plugin import Plugin
+
+
+class FunctionRouter:
+    """An id -> plugins table. Reading takes no lock: a change replaces the whole table."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._plugins: dict[str, Plugin] = {}
+        self._routes: dict[str, tuple[Plugin, ...]] = {}
+        self._turns: dict[str, Iterator[int]] = {}
+
+    def set(self, plugin: Plugin) -> None:
+        """Route the plugin's id to it, instead of to an earlier version of that name."""
+        with self._lock:
+            self._plugins = {**self._plugins, plugin.name: plugin}
+            self._rebuild()
+
+    def remove(self, name: str) -> None:
+        """Route nothing to the plugin of that name; other plugins with its id stay."""
+        with self._lock:
+            self._plugins = {key: value for key, value in self._plugins.items() if key != name}
+            self._rebuild()
+
+    def _rebuild(self) -> None:
+        routes: dict[str, tuple[Plugin, ...]] = {}
+        for plugin in self._plugins.values():
+            routes[plugin.id] = (*routes.get(plugin.id, ()), plugin)
+        self._turns = {key: self._turns.get(key) or itertools.count() for key in routes}
+        self._routes = routes
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """All ids that are routed."""
+        return tuple(self._routes)
+
+    def plugins(self, id: str) -> tuple[Plugin, ...]:
+        """The plugins of that id."""
+        return self._routes.get(id, ())
+
+    def pick(self, id: str, among: Iterable[str] | None = None) -> Plugin:
+        """The plugin whose turn it is.
+
+        Args:
+            id: The function's id.
+            among: The plugin names to choose from; all by default.
+
+        Raises:
+            FunctionNotFoundError: When no plugin has that id.
+        """
+        plugins = self._routes.get(id, ())
+        if among is not None:
+            plugins = tuple(plugin for plugin in plugins if plugin.name in among)
+        if not plugins:
+            raise FunctionNotFoundError(f"no function has the id {id!r}", phase="route")
+        if len(plugins) == 1:
+            return plugins[0]
+        return plugins[next(self._turns[id]) % len(plugins)]
+
+    # --- as a PluginHandler ---
+
+    def on_config_update(self, config: PluginConfig) -> None:
+        """Nothing to do: routes follow the plugin, not its configuration."""
+
+    def on_plugin_start(self, plugin: Plugin) -> None:
+        """Route to it, in one step with taking the route from its predecessor."""
+        self.set(plugin)
+
+    def on_plugin_destroy(self, plugin: Plugin) -> None:
+        """Route nothing to it any more, unless a successor has taken its place."""
+        if self._plugins.get(plugin.name) is plugin:
+            self.remove(plugin.name)

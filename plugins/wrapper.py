@@ -1,0 +1,117 @@
+"""A plugin's name, and whichever version serves under it now."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+
+from anywasm.abi.host import HostServices
+from anywasm.plugins.compiler import ModuleCompiler
+from anywasm.plugins.config import PluginConfig
+from anywasm.plugins.errors import SameConfigError
+from anywasm.plugins.handler import PluginHandler
+from anywasm.plugins.plugin import Plugin
+from anywasm.plugins.source import read_source
+
+_log = logging.getLogger("anywasm.plugins")
+
+
+class PluginWrapper:
+    """Holds the version that serves and swaps in the next. Changes are made one at a time.
+
+    Attributes:
+        name: The plugin's name.
+        plugin: The version that serves.
+        last_error: What the last failed update said, or None after a good one.
+        reloads: How many versions were swapped in after the first.
+    """
+
+    def __init__(
+        self,
+        plugin: Plugin,
+        services: HostServices,
+        compiler: ModuleCompiler,
+        handlers: Sequence[PluginHandler],
+        retire: Callable[[Plugin], None],
+    ) -> None:
+        """Take the first version, started already, and tell the handlers.
+
+        Args:
+            plugin: The first version.
+            services: What guests get from their host.
+            compiler: Compiles modules.
+            handlers: Told about each change; a live view of the manager's.
+            retire: Drains and closes a version that serves no more, in its own time.
+        """
+        self.name = plugin.name
+        self.plugin = plugin
+        self.last_error: str | None = None
+        self.reloads = 0
+        self._services = services
+        self._compiler = compiler
+        self._handlers = handlers
+        self._retire = retire
+        self._lock = threading.Lock()
+        self._announce(plugin)
+
+    def _announce(self, plugin: Plugin) -> None:
+        for handler in self._handlers:
+            handler.on_config_update(plugin.config)
+        for handler in self._handlers:
+            handler.on_plugin_start(plugin)
+
+    def update(self, config: PluginConfig) -> None:
+        """Bring the plugin in line with `config` and with its module's file as it is now.
+
+        A new version is started completely before it replaces the old one, which keeps serving
+        when anything fails. Where only `instance_num` differs, instances come or go.
+
+        Raises:
+            SameConfigError: When neither the configuration nor the module has changed.
+            PluginError: When the new version cannot be loaded or started.
+        """
+        with self._lock:
+            try:
+                self._update(config)
+            except SameConfigError:
+                raise
+            except Exception as error:
+                self.last_error = str(error)
+                raise
+            self.last_error = None
+
+    def _update(self, config: PluginConfig) -> None:
+        old = self.plugin
+        same_module = read_source(config.vm_config).sha256 == old.source.sha256
+        if same_module and config == old.config:
+            raise SameConfigError(f"plugin {self.name!r}: nothing has changed")
+        resized = old.config.model_copy(update={"instance_num": config.instance_num})
+        if same_module and config == resized:
+            old.pool.resize(config.instance_num)
+            old.config = config
+            for handler in self._handlers:
+                handler.on_config_update(config)
+            return
+        new = Plugin.load(config, self._services, self._compiler)
+        try:
+            self._announce(new)
+        except BaseException:
+            for handler in self._handlers:
+                handler.on_plugin_start(old)
+            new.close()
+            raise
+        self.plugin = new
+        self.reloads += 1
+        self._dismiss(old)
+        _log.info("plugin %s: version %d serves, %d retires", self.name, new.version, old.version)
+
+    def _dismiss(self, plugin: Plugin) -> None:
+        for handler in self._handlers:
+            handler.on_plugin_destroy(plugin)
+        self._retire(plugin)
+
+    def remove(self) -> None:
+        """Serve nothing more."""
+        with self._lock:
+            self._dismiss(self.plugin)

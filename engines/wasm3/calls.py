@@ -14,16 +14,16 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from anywasm.core.errors import InstantiationError, TrapError, TrapKind
+from anywasm.core.errors import ConcurrencyError, InstantiationError, TrapError, TrapKind
 from anywasm.core.marshal import SlotLayout, SlotViews, slot_host
 from anywasm.core.types import FuncType
 from anywasm.engines.wasm3.library import HOST_FUNCTION, Machine
 
 if TYPE_CHECKING:
     from anywasm.core.gate import CallGate
-    from anywasm.engines.wasm3.errors import Traps
     from anywasm.engines.wasm3.library import Wasm3Library
     from anywasm.engines.wasm3.memory import Wasm3Memory
+    from anywasm.engines.wasm3.vm import Wasm3VM
 
 LAYOUT = SlotLayout(stride=1, results_first=True)
 
@@ -73,10 +73,10 @@ class Stack:
     """What guest code may take of the native stack. Thread-safe.
 
     Attributes:
-        size: Bytes of wasm3's own stack for one instance.
-        ratio: The most native bytes for one byte of it.
-        call: Native bytes of one guest call.
+        call: Native bytes of one guest call, measured.
         loop: Native bytes of one loop around it.
+        budget: Native bytes that all guest frames of an instance may take together.
+        reserve: Native bytes that are left to a host function at the far end.
         threads: Holds, as `low`, the end of the stack of each thread that was found to be fit.
     """
 
@@ -85,26 +85,30 @@ class Stack:
         soft = resource.getrlimit(resource.RLIMIT_STACK)[0]
         unlimited = soft == resource.RLIM_INFINITY
         thread = _UNLIMITED_STACK if unlimited else min(soft, _USUAL_STACK)
-        #: Half for the guest, an eighth for the host function at its far end.
-        self._budget = thread // 2
+        self.budget = thread // 2
         self.reserve = thread // 8
-        self.ratio = -(-self.call // _SMALLEST_FRAME)
-        self.size = self._budget // self.ratio // 8 * 8
         self.threads = threading.local()
+
+    def ratio(self, loops: int, frame: int) -> int:
+        """Native bytes for a byte of wasm3's stack, in a function with a frame and nested loops."""
+        return -(-(self.call + self.loop * loops) // max(frame, _SMALLEST_FRAME))
+
+    def size(self, ratio: int) -> int:
+        """Bytes of wasm3's stack with which guest code of that `ratio` stays in the budget."""
+        return self.budget // ratio // 8 * 8
 
     def enter(self) -> int:
         """The lowest address of this thread's stack; called once per thread.
 
         Raises:
-            TrapError: When the stack is too small for guest code, of kind `STACK_OVERFLOW`.
+            ConcurrencyError: When its stack is too small for guest code.
         """
         low, size = _thread_stack()
-        needed = self._budget + 2 * self.reserve
+        needed = self.budget + 2 * self.reserve
         if size < needed:
-            raise TrapError(
-                TrapKind.STACK_OVERFLOW,
+            raise ConcurrencyError(
                 f"this thread's stack of {size // 1024} KiB is too small for wasm3, which needs "
-                f"{needed // 1024} KiB; see threading.stack_size",
+                f"{needed // 1024} KiB: give it more with threading.stack_size"
             )
         self.threads.low = low
         return low
@@ -170,17 +174,17 @@ class Calls:
 
     def __init__(
         self,
-        library: Wasm3Library,
-        traps: Traps,
-        stack: Stack,
+        vm: Wasm3VM,
+        ratio: int,
         gate: CallGate,
         machine: Machine,
         memory: Wasm3Memory,
         name: Callable[[int], str],
     ) -> None:
-        self._library = library
-        self._traps = traps
-        self._stack = stack
+        self._library = vm.library
+        self._traps = vm.traps
+        self._stack = vm.stack
+        self._ratio = ratio
         self._gate = gate
         self._machine = machine
         self._memory = memory
@@ -251,7 +255,7 @@ class Calls:
         host = slot_host(name, type, LAYOUT, fn)
         block = ctypes.c_uint64 * max(1, len(type.params) + len(type.results))
         known: dict[int, tuple[Any, ...]] = {}
-        gate, ratio, memory_moved = self._gate, self._stack.ratio, self._memory.invalidate
+        gate, ratio, memory_moved = self._gate, self._ratio, self._memory.invalidate
 
         def view(sp: int) -> tuple[Any, ...]:
             if len(known) >= _MOST_VIEWS:
@@ -275,7 +279,7 @@ class Calls:
 
     def _enter(self, low: int) -> None:
         self._low = low
-        self._floor = low + self._stack.reserve + self._end * self._stack.ratio
+        self._floor = low + self._stack.reserve + self._end * self._ratio
 
     def _fail(self, failed: int) -> None:
         backtrace = () if failed == _RAISED_AT else self._backtrace()

@@ -39,17 +39,22 @@ class Wasm3Instance(Instance):
         self._calls = calls
 
     def _bind_function(self, export: ExportType) -> Callable[..., Any]:
-        type = cast(FuncType, export.type)
-        slots = Slots(type)
-        invoke = self._calls.bind_export(self._machine.function(export.index), type, slots)
-        return slot_export(export.name, type, LAYOUT, self._gate, slots.views, invoke)
+        slots, invoke = self._prepare(export)
+        func_type = cast(FuncType, export.type)
+        return slot_export(export.name, func_type, LAYOUT, self._gate, slots.views, invoke)
 
     def _call_bits(self, export: ExportType, args: tuple[int, ...]) -> int | tuple[int, ...] | None:
         self._gate.check_usable()
-        type = cast(FuncType, export.type)
-        slots = Slots(type)
-        invoke = self._calls.bind_export(self._machine.function(export.index), type, slots)
-        return slot_export_bits(type, LAYOUT, self._gate, slots.views, invoke, export.name, args)
+        slots, invoke = self._prepare(export)
+        func_type = cast(FuncType, export.type)
+        return slot_export_bits(
+            func_type, LAYOUT, self._gate, slots.views, invoke, export.name, args
+        )
+
+    def _prepare(self, export: ExportType) -> tuple[Slots, Callable[[], None]]:
+        slots = Slots(cast(FuncType, export.type))
+        function = self._machine.function(export.index)
+        return slots, self._calls.bind_export(function, cast(FuncType, export.type), slots)
 
     def _bind_memory(self, export: ExportType) -> Memory:
         return self._memory
@@ -61,13 +66,13 @@ class Wasm3Instance(Instance):
             for other in self.module.exports
             if other.kind is export.kind and other.index == export.index
         ][-1]
-        address = (
-            0 if "\0" in name else self._library.m3_FindGlobal(self._machine.module, name.encode())
-        )
+        address = 0
+        if "\0" not in name:
+            address = self._library.m3_FindGlobal(self._machine.module, name.encode())
         if not address:
             raise UnsupportedError(f"wasm3 cannot find the exported global {export.name!r}")
-        type = cast(GlobalType, export.type)
-        return Wasm3Global(self._library, self._gate, export.name, type, address)
+        global_type = cast(GlobalType, export.type)
+        return Wasm3Global(self._library, self._gate, export.name, global_type, address)
 
     def _close(self) -> None:
         self._memory.forget()

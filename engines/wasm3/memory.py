@@ -49,6 +49,14 @@ class Wasm3Memory(Memory):
         wanted = self._fields.memory_pages + pages
         return wanted <= _MOST_PAGES and not self._grow_to(self._runtime, wanted)
 
+    def limit(self, maximum: int | None, size: int | None) -> None:
+        """Let the memory grow to `maximum` pages and to `size` bytes, where given."""
+        most = _MOST_PAGES if maximum is None else maximum
+        if size is not None:
+            most = min(most, size // PAGE_SIZE)
+        # wasm3 takes a declared maximum of 0 for none, hence this is set even without a limit.
+        self._fields.memory_maximum = most
+
     def forget(self) -> None:
         """Let go of the view for good, since the memory is about to be freed."""
         self.invalidate()

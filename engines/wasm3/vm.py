@@ -13,8 +13,8 @@ from anywasm.core.types import ExternKind
 from anywasm.core.vm import VM
 from anywasm.engines.wasm3.calls import Stack
 from anywasm.engines.wasm3.errors import Traps, map_exceptions
-from anywasm.engines.wasm3.library import HOST_FUNCTION, Machine, Wasm3Library
-from anywasm.engines.wasm3.module import Wasm3Module
+from anywasm.engines.wasm3.library import HOST_FUNCTION, Machine, Wasm3Error, Wasm3Library
+from anywasm.engines.wasm3.module import Guest, Wasm3Module, prepare
 
 if TYPE_CHECKING:
     from anywasm.core.binary import ModuleInterface
@@ -22,6 +22,15 @@ if TYPE_CHECKING:
 
 #: Set to 1, modules are run without validation where no validator is installed.
 UNVALIDATED = "ANYWASM_WASM3_UNVALIDATED"
+
+#: Native bytes that wasm3's compiler takes for a block in a block (300 to 400), with a margin.
+_NATIVE_NESTING = 1024
+#: Native bytes that any thread has.
+_ANY_THREAD = 64 * 1024
+#: Bytes of wasm3's stack without which a guest is not worth starting.
+_SMALLEST_STACK = 16 * 1024
+#: What wasm3 says of modules that are valid but cannot be instantiated.
+_UNFIT = ("data segment out of bounds", "linear memory limitation exceeded")
 
 
 class Wasm3VM(VM):
@@ -38,7 +47,7 @@ class Wasm3VM(VM):
     name = "wasm3"
     engine_api_version = 1
     capabilities = Capabilities(
-        memory_limit=False,
+        memory_limit=True,
         parallel=True,
         backtrace=True,
         memory_moves=True,
@@ -68,14 +77,37 @@ class Wasm3VM(VM):
                 "wasm3 does not validate modules, so wasmtime's validator must do it first: "
                 f"pip install 'anywasm[wasm3]'; or set {UNVALIDATED}=1 to run trusted modules"
             )
-        if all(wanted.kind is ExternKind.FUNCTION for wanted in interface.imports):
-            self._probe(wasm, len(interface.imports))
-        return Wasm3Module(self, interface, wasm)
+        if any(wanted.kind is not ExternKind.FUNCTION for wanted in interface.imports):
+            return Wasm3Module(self, interface, None)
+        guest = prepare(wasm, self.stack)
+        if guest.nesting * _NATIVE_NESTING > self.stack.budget:
+            raise CompileError(f"wasm3 cannot compile blocks nested {guest.nesting} deep")
+        if self.stack.size(guest.ratio) < _SMALLEST_STACK:
+            raise CompileError("wasm3 cannot run loops nested that deep in a function that small")
+        if guest.unfit is None:
+            self._probe(guest, len(interface.imports))
+        return Wasm3Module(self, interface, guest)
 
-    def _probe(self, wasm: bytes, imports: int) -> None:
-        """Let wasm3 compile the module once, so that what it lacks is known now."""
+    def load_machine(self, guest: Guest) -> Machine:
+        """A machine with the guest loaded, not linked nor compiled.
+
+        Raises:
+            Wasm3Error: When wasm3 refuses it.
+            ConcurrencyError: When this thread's stack is too small to compile it.
+        """
+        if guest.nesting * _NATIVE_NESTING > _ANY_THREAD:
+            self.stack.enter()
+        return Machine(self.library, guest.wasm, self.stack.size(guest.ratio))
+
+    def _probe(self, guest: Guest, imports: int) -> None:
+        """Let wasm3 compile the guest once, so that what it lacks is known now."""
         with map_exceptions(CompileError, "wasm3 cannot run this module"):
-            machine = Machine(self.library, wasm, self.stack.size)
+            try:
+                machine = self.load_machine(guest)
+            except Wasm3Error as refused:
+                if refused.text in _UNFIT:
+                    return
+                raise
             try:
                 for index in range(imports):
                     machine.link(index, _NOTHING)

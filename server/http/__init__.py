@@ -9,7 +9,7 @@ from anywasm.server.http.exchange import HttpExchange
 from anywasm.server.http.handler import HandlerFactory, RequestHandler
 from anywasm.server.http.limits import HttpLimits
 from anywasm.server.http.listener import Listener
-from anywasm.server.http.parser import Header, Headers
+from anywasm.server.http.request import Header, Headers
 
 __all__ = [
     "BufferedHandler",

@@ -9,7 +9,7 @@ from anywasm.server.http.exchange import HttpExchange
 from anywasm.server.http.fields import error_body
 from anywasm.server.http.handler import HandlerFactory
 from anywasm.server.http.limits import HttpLimits
-from anywasm.server.http.parser import Headers
+from anywasm.server.http.request import Headers
 
 #: Called with the exchange, the headers, the whole body and the trailers. It responds before it
 #: returns or at any later time on the event loop; nobody tells it of a client that goes away, but

@@ -15,6 +15,7 @@ from anywasm.server.http.errors import ProtocolError
 from anywasm.server.http.exchange import HttpExchange
 from anywasm.server.http.fields import error_response
 from anywasm.server.http.parser import RequestParser
+from anywasm.server.http.watch import Phase, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,20 +50,20 @@ class HttpConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_active",
+        "_answered",
         "_closing",
+        "_counters",
         "_delivering",
         "_events",
-        "_head_since",
         "_held",
         "_parser",
         "_pumping",
         "_reading",
-        "_since",
+        "_received",
+        "_sent",
         "_stash",
         "_transport",
-        "_unsent",
-        "_unsent_since",
+        "_watch",
         "current",
         "id",
         "is_tls",
@@ -77,6 +78,7 @@ class HttpConnection(asyncio.Protocol):
     def __init__(self, shared: ListenerState) -> None:
         self.id = next(_ids)
         self.shared = shared
+        self._counters = shared.counters
         self.current: HttpExchange | None = None
         self.write_paused = False
         self._parser = RequestParser(shared.limits, partial(HttpExchange, self))
@@ -87,13 +89,9 @@ class HttpConnection(asyncio.Protocol):
         self._held = False
         self._reading = True
         self._closing = False
-        # For the sweep: whether anything happened since the last one, and when the present
-        # phase began.
-        self._active = True
-        self._since = 0.0
-        self._head_since: float | None = None
-        self._unsent = 0
-        self._unsent_since = 0.0
+        self._sent = 0
+        self._received = self._answered = False  # since the last sweep
+        self._watch = Watch(shared.limits)
 
     # --- called by the transport ------------------------------------------------------------------
 
@@ -106,17 +104,17 @@ class HttpConnection(asyncio.Protocol):
         self.peer_address = _address(transport.get_extra_info("peername"))
         self.local_address = _address(transport.get_extra_info("sockname"))
         self.is_tls = transport.get_extra_info("ssl_object") is not None
-        self.shared.counters.connections += 1
+        self._counters.connections += 1
         self.shared.connections.add(self)
         if self.shared.draining:
             self._close(linger=False)
 
     def data_received(self, data: bytes) -> None:
         """Parse and deliver what the client sent."""
-        self.shared.counters.bytes_received += len(data)
+        self._counters.bytes_received += len(data)
         if self._closing:
             return
-        self._active = True
+        self._received = True
         if self._stash or len(data) > _SLICE:
             self._stash.extend(data[at : at + _SLICE] for at in range(0, len(data), _SLICE))
         else:
@@ -166,13 +164,17 @@ class HttpConnection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Hand bytes of the response to the transport."""
-        self.shared.counters.bytes_sent += len(data)
+        size = len(data)
+        self._counters.bytes_sent += size
+        self._sent += size
         self._transport.write(data)
 
     def writelines(self, pieces: Iterable[bytes]) -> None:
         """Hand several pieces to the transport, without joining them where it can do so."""
         pieces = tuple(pieces)
-        self.shared.counters.bytes_sent += sum(map(len, pieces))
+        size = sum(map(len, pieces))
+        self._counters.bytes_sent += size
+        self._sent += size
         self._transport.writelines(pieces)
 
     def hold(self, held: bool) -> None:
@@ -195,9 +197,9 @@ class HttpConnection(asyncio.Protocol):
             return
         self.current = None
         self._held = False
-        self._active = True
+        self._answered = True
         if reset_reason is not None:
-            self.shared.counters.resets += 1
+            self._counters.resets += 1
         if close or not exchange.received or self.shared.draining:
             self._close(linger=not exchange.received)
         elif self._events or not self._reading:
@@ -234,39 +236,38 @@ class HttpConnection(asyncio.Protocol):
 
     def sweep(self, now: float) -> None:
         """Enforce the timeouts; called every `HttpLimits.sweep_interval` with the loop's time."""
-        if self._active:
-            self._active = False
-            self._since = now
-        limits = self.shared.limits
         unsent = self._transport.get_write_buffer_size()
-        if unsent == 0 or unsent < self._unsent:
-            self._unsent_since = now
-        self._unsent = unsent
-        if unsent:
-            if now - self._unsent_since > limits.write_timeout:
-                self._timed_out("write")
-                self.abort("the client does not read the response")
-        elif self._closing:
-            if now - self._since > limits.linger_timeout:
-                self.abort("closed")
-        elif self.current is not None:
-            waits = self._delivering and not self._held and not self.current.received
-            if waits and now - self._since > limits.body_timeout:
-                self._timed_out("body")
-                self.refuse(ProtocolError(408, "the request body did not arrive in time"))
-        elif not self._parser.in_head:
-            self._head_since = None
-            if now - self._since > limits.idle_timeout:
-                self._close(linger=False)
-        elif self._head_since is None:
-            self._head_since = now
-        elif now - self._head_since > limits.header_timeout:
-            self._timed_out("header")
-            self.refuse(ProtocolError(408, "the request headers did not arrive in time"))
+        phase = self._phase(unsent)
+        received, self._received = self._received, False
+        answered, self._answered = self._answered, False
+        if not self._watch.overdue(
+            now, phase, received=received, answered=answered, flushed=self._sent - unsent
+        ):
+            return
+        if phase is Phase.IDLE:
+            self._close(linger=False)
+            return
+        if phase is Phase.LINGER:
+            self.abort("closed")
+            return
+        self._counters.timeouts += 1
+        log.info("connection %d: %s timeout", self.id, phase.value)
+        if phase is Phase.WRITE:
+            self.abort("the client does not read the response")
+        else:
+            self._refuse(ProtocolError(408, f"the request {phase.value} did not arrive in time"))
 
-    def _timed_out(self, what: str) -> None:
-        self.shared.counters.timeouts += 1
-        log.info("connection %d: %s timeout", self.id, what)
+    def _phase(self, unsent: int) -> Phase:
+        if unsent:
+            return Phase.WRITE
+        if self._closing:
+            return Phase.LINGER
+        exchange = self.current
+        if exchange is None:
+            return Phase.HEADER if self._parser.in_head else Phase.IDLE
+        if self._delivering and not self._held and not exchange.received:
+            return Phase.BODY
+        return Phase.HANDLER
 
     # --- inner ------------------------------------------------------------------------------------
 
@@ -277,7 +278,12 @@ class HttpConnection(asyncio.Protocol):
         self._pumping = True
         events = self._events
         try:
-            while not self._blocked():
+            while True:
+                if self._delivering:
+                    if self._held:
+                        break
+                elif self.current is not None or self.write_paused:
+                    break
                 if events:
                     self._dispatch(events.popleft())
                 elif self._stash:
@@ -286,12 +292,8 @@ class HttpConnection(asyncio.Protocol):
                     break
         finally:
             self._pumping = False
-        self._update_reading()
-
-    def _blocked(self) -> bool:
-        if self._delivering:
-            return self._held
-        return self.current is not None or self.write_paused
+        if events or self._stash or self._held or not self._reading:
+            self._update_reading()
 
     def _pump_soon(self) -> None:
         if not self._pumping and not self._closing:
@@ -315,16 +317,15 @@ class HttpConnection(asyncio.Protocol):
                 else:
                     handler.on_request_data(b"", True)
             elif isinstance(event, ProtocolError):
-                self.shared.counters.protocol_errors += 1
-                self.refuse(event)
+                self._counters.protocol_errors += 1
+                self._refuse(event)
         except Exception:
             self._handler_failed()
 
     def _start(self, exchange: HttpExchange) -> None:
         self.current = exchange
         self._delivering = has_body = exchange.has_body
-        self._head_since = None
-        self.shared.counters.exchanges += 1
+        self._counters.exchanges += 1
         handler = self.shared.factory(exchange)
         exchange.open(handler)
         handler.on_request_headers(not has_body)
@@ -333,7 +334,7 @@ class HttpConnection(asyncio.Protocol):
         ):
             exchange.send_informational(100)
 
-    def refuse(self, error: ProtocolError) -> None:
+    def _refuse(self, error: ProtocolError) -> None:
         """Answer a bad or slow request, if that is still possible, and close."""
         exchange = self.current
         if exchange is not None:
@@ -353,7 +354,7 @@ class HttpConnection(asyncio.Protocol):
     def _reset_current(self, reason: str) -> None:
         exchange, self.current = self.current, None
         if exchange is not None:
-            self.shared.counters.resets += 1
+            self._counters.resets += 1
             exchange.end(reason)
 
     def _forget(self) -> None:
@@ -370,7 +371,6 @@ class HttpConnection(asyncio.Protocol):
                 reset, which can overtake the response; so discard it for a while instead.
         """
         self._forget()
-        self._active = True
         if not linger:
             self._transport.close()
             return

@@ -13,7 +13,7 @@ from anywasm.server.http.fields import (
     informational_head,
     status_line,
 )
-from anywasm.server.http.parser import Header, Headers, Request
+from anywasm.server.http.request import Header, Headers, Request
 
 if TYPE_CHECKING:
     from anywasm.server.http.connection import HttpConnection
@@ -217,7 +217,7 @@ class HttpExchange(Request):
         """
         if self._state != _STARTED and self._dropped("send_trailers"):
             return
-        block = encode_fields(trailers, keep_length=False).block
+        block = encode_fields(trailers, keep_length=False)[0]
         if self._framing != _CHUNKED:
             self.send_data(b"", end_stream=True)
             return
@@ -298,17 +298,17 @@ class HttpExchange(Request):
     def _encode_head(self, status: int, headers: Sequence[Header], length: int | None) -> bytes:
         # `length`: of the whole body, None where it is yet to come.
         line = status_line(status)
-        fields = encode_fields(headers, status != 204)
+        block, given, close, dated, named = encode_fields(headers, status != 204)
         shared = self._connection.shared
-        close = fields.close or not self.keep_alive or shared.draining
+        close = close or not self.keep_alive or shared.draining
         framing = b""
         if status == 204 or status == 304 or self.method == b"HEAD":
             self._framing = _NONE
-            if length and status != 204 and fields.content_length is None:
+            if length and status != 204 and given is None:
                 framing = b"content-length: %d\r\n" % length
-        elif fields.content_length is not None:
+        elif given is not None:
             self._framing = _LENGTH
-            self._remaining = fields.content_length
+            self._remaining = given
         elif length is not None:
             self._framing = _LENGTH
             self._remaining = length
@@ -327,13 +327,13 @@ class HttpExchange(Request):
             framing += b"connection: close\r\n"
         elif self.http_version == "1.0":
             framing += b"connection: keep-alive\r\n"
-        if fields.dated or fields.named:
-            defaults = b"" if fields.dated else shared.date_line
-            if not fields.named:
+        if dated or named:
+            defaults = b"" if dated else shared.date_line
+            if not named:
                 defaults += shared.server_line
         else:
             defaults = shared.default_lines
-        return b"".join((line, fields.block, defaults, framing, b"\r\n"))
+        return b"".join((line, block, defaults, framing, b"\r\n"))
 
     def _finish(self, reset_reason: str | None = None) -> None:
         self._connection.exchange_done(self, self._close, reset_reason)

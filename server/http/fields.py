@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import TypeAlias
 
 from anywasm.server.http.errors import InvalidResponseError
-from anywasm.server.http.parser import Header
+from anywasm.server.http.request import Header
 
 _LENGTH, _CONNECTION, _CODING, _DATE, _SERVER = 1, 2, 3, 4, 5
 _OWNED = {
@@ -36,25 +36,12 @@ _status_lines: dict[int, bytes] = {
 _INFORMATIONAL = frozenset(status for status in HTTPStatus if status < 200)
 
 
-class Fields(NamedTuple):
-    """An encoded header block and what it says about the message.
+#: Header lines without the empty one and without `connection` and `transfer-encoding`; then what
+#: the caller's headers say: content length in bytes or None, `connection: close`, whether they
+#: have a `date`, and a `server`. A plain tuple, because one is made for every response.
+Fields: TypeAlias = "tuple[bytes, int | None, bool, bool, bool]"
 
-    Attributes:
-        block: The header lines without the empty one; never `connection` or `transfer-encoding`.
-        content_length: The caller's, in bytes, or None.
-        close: The caller asked for `connection: close`.
-        dated: The caller gave a `date`.
-        named: The caller gave a `server`.
-    """
-
-    block: bytes
-    content_length: int | None = None
-    close: bool = False
-    dated: bool = False
-    named: bool = False
-
-
-_NO_FIELDS = Fields(b"")
+_NO_FIELDS: Fields = (b"", None, False, False, False)
 
 
 def status_line(status: int) -> bytes:
@@ -124,7 +111,7 @@ def encode_fields(headers: Sequence[Header], keep_length: bool = True) -> Fields
         raise InvalidResponseError(
             f"the value of header {name!r} holds a control character such as CR or LF; remove it"
         )
-    return Fields(block, length, close, dated, named)
+    return block, length, close, dated, named
 
 
 def _learn(name: bytes) -> int:
@@ -146,7 +133,7 @@ def informational_head(status: int, headers: Sequence[Header]) -> bytes:
     if not 100 <= status < 200 or status == 101:
         raise InvalidResponseError(f"{status} is no informational status that can be sent")
     phrase = HTTPStatus(status).phrase.encode() if status in _INFORMATIONAL else b""
-    block = encode_fields(headers, keep_length=False).block
+    block = encode_fields(headers, keep_length=False)[0]
     return b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, phrase, block)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
 from anywasm.server.http.exchange import HttpExchange
-from anywasm.server.http.parser import Headers
+from anywasm.server.http.request import Headers
 
 
 class RequestHandler(Protocol):

@@ -9,69 +9,27 @@ from typing import TYPE_CHECKING, TypeAlias
 import httptools
 
 from anywasm.server.http.errors import ProtocolError
+from anywasm.server.http.request import Headers, Request
 
 if TYPE_CHECKING:
     from anywasm.server.http.limits import HttpLimits
 
-Header: TypeAlias = "tuple[bytes, bytes]"
-Headers: TypeAlias = "list[Header]"
-
 _VERSIONS = "only HTTP/1.0 and HTTP/1.1 are served here"
-_FRAMING = frozenset(
-    (b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"upgrade")
+# llhttp's words for another version and for the two halves of HTTP/2's preface.
+_NO_SUCH_VERSION = frozenset(
+    ("Invalid HTTP version", "Pause on PRI/Upgrade", "Expected HTTP/2 Connection Preface")
 )
+_FRAMING = frozenset((b"host", b"content-length", b"transfer-encoding", b"connection", b"expect"))
 # Of no meaning after the body, and dangerous to a reader that merges trailers into headers
 # (RFC 9110, 6.5.1). llhttp itself refuses content-length and transfer-encoding there.
-_NO_TRAILERS = _FRAMING | {b"trailer", b"te", b"authorization", b"cookie", b"content-encoding"}
-
-
-class Request:
-    """A parsed request head.
-
-    Attributes:
-        method: The method, such as `b"GET"`.
-        target: The request target as sent: origin form, absolute form or `*`.
-        http_version: `"1.0"` or `"1.1"`.
-        headers: Lower-cased names with values, in the order received, duplicates kept.
-        keep_alive: The client can use the connection again.
-        content_length: The declared length of the body in bytes, None where there is none.
-        has_body: A body follows, though it may turn out to be empty.
-        expect_continue: The client waits for `100 Continue` before it sends the body.
-        received: The request was read to its end (not necessarily delivered yet).
-    """
-
-    __slots__ = (
-        "content_length",
-        "expect_continue",
-        "has_body",
-        "headers",
-        "http_version",
-        "keep_alive",
-        "method",
-        "received",
-        "target",
-    )
-
-    def __init__(
-        self,
-        method: bytes,
-        target: bytes,
-        http_version: str,
-        headers: Headers,
-        keep_alive: bool,
-        content_length: int | None,
-        has_body: bool,
-        expect_continue: bool,
-    ) -> None:
-        self.method = method
-        self.target = target
-        self.http_version = http_version
-        self.headers = headers
-        self.keep_alive = keep_alive
-        self.content_length = content_length
-        self.has_body = has_body
-        self.expect_continue = expect_continue
-        self.received = not has_body
+_NO_TRAILERS = _FRAMING | {
+    b"trailer",
+    b"upgrade",
+    b"te",
+    b"authorization",
+    b"cookie",
+    b"content-encoding",
+}
 
 
 #: A request head; then, if it has a body, bytes and at last a list of trailers, mostly empty.
@@ -169,7 +127,7 @@ class RequestParser:
             error = cause
         elif not isinstance(error, ProtocolError):
             reason = str(error)
-            if "version" in reason or "HTTP/2" in reason or "PRI" in reason:
+            if reason in _NO_SUCH_VERSION:
                 error = ProtocolError(505, _VERSIONS)
             else:
                 error = ProtocolError(400, f"malformed request: {reason}")
@@ -231,15 +189,43 @@ class RequestParser:
         if self._fed > self._limits.max_header_bytes or len(headers) > self._limits.max_headers:
             self._check_size(headers, len(self._target))
         hosts = 0
+        plain = is_11
+        for name, _ in headers:
+            if name in _FRAMING:
+                if name == b"host":
+                    hosts += 1
+                else:
+                    plain = False
+        if hosts != 1 and (hosts or is_11):
+            raise ProtocolError(400, "exactly one host header is needed")
+        method = llhttp.get_method()
+        target = self._target
+        if not target.startswith(b"/") or b"#" in target:
+            _check_target(method, target)
+        self._fed = 0
+        if plain:
+            self.events.append(
+                self._new_request(method, target, version, headers, True, None, False, False)
+            )
+            return
+        keep_alive, length, has_body, expect_continue = self._judge_framing(is_11, headers)
+        request = self._new_request(
+            method, target, version, headers, keep_alive, length, has_body, expect_continue
+        )
+        self.events.append(request)
+        if has_body:
+            self._request = request
+            self._headers = []
+            self._reframing = llhttp.should_upgrade()
+
+    def _judge_framing(self, is_11: bool, headers: Headers) -> tuple[bool, int | None, bool, bool]:
         length: int | None = None
-        chunked = expect_continue = upgrade = close = False
+        chunked = expect_continue = close = False
         keep_alive = is_11
         for name, value in headers:
             if name not in _FRAMING:
                 continue
-            if name == b"host":
-                hosts += 1
-            elif name == b"content-length":
+            if name == b"content-length":
                 length = int(value)
             elif name == b"transfer-encoding":
                 if not is_11:
@@ -251,39 +237,17 @@ class RequestParser:
                 options = [option.strip() for option in value.lower().split(b",")]
                 keep_alive = keep_alive or b"keep-alive" in options
                 close = close or b"close" in options
-            elif name == b"upgrade":
-                upgrade = llhttp.should_upgrade()
-            elif is_11:
+            elif name == b"expect" and is_11:
                 if value.lower() != b"100-continue":
                     raise ProtocolError(417, "the only expectation supported is 100-continue")
                 expect_continue = True
-        if hosts != 1 and (hosts or is_11):
-            raise ProtocolError(400, "exactly one host header is needed")
-        method = llhttp.get_method()
-        target = self._target
-        if not target.startswith(b"/") or b"#" in target:
-            _check_target(method, target)
         has_body = chunked or bool(length)
-        request = self._new_request(
-            method,
-            target,
-            version,
-            headers,
-            keep_alive and not close,
-            length,
-            has_body,
-            expect_continue and has_body,
-        )
-        self.events.append(request)
-        self._fed = 0
-        if has_body:
-            self._request = request
-            self._headers = []
-            self._reframing = upgrade
+        return keep_alive and not close, length, has_body, expect_continue and has_body
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
-        self._body.append(body)
+        if body:  # llhttp reports an empty piece when it is fed nothing, as after an upgrade
+            self._body.append(body)
 
     def on_message_complete(self) -> None:
         """The body and any trailers are whole; comes right after the head where there is none."""

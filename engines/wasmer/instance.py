@@ -33,7 +33,11 @@ class WasmerInstance(Instance):
         self._bits: dict[str, Callable[..., Any]] = {}
 
     def _export(self, name: str) -> Any:
-        return getattr(self._native.exports, name)
+        exports = self._native.exports
+        if hasattr(type(exports), name):
+            # The attribute would be Python's: an export may be called `__class__`.
+            return dict(iter(exports))[name]
+        return getattr(exports, name)
 
     def _bind_function(self, export: ExportType) -> Callable[..., Any]:
         func_type = cast(FuncType, export.type)

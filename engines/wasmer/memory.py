@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ctypes import addressof, c_char, c_ubyte
 from typing import Any
 
 from anywasm.core.errors import UnsupportedError
@@ -21,11 +22,17 @@ class WasmerMemory(Memory):
 
     def _attach(self) -> memoryview:
         self._gate.check_usable()
-        view = memoryview(self._native.buffer)
-        if len(view) != self._native.size * PAGE_SIZE:
-            # The binding counts a buffer's bytes in 32 bits.
-            raise UnsupportedError("wasmer-python cannot show a memory of 4 GiB to the host")
-        return view
+        size = self._native.size * PAGE_SIZE
+        if size == 0:
+            return memoryview(b"")
+        with memoryview(self._native.buffer) as view:
+            if len(view) != size:
+                # The binding counts a buffer's bytes in 32 bits.
+                raise UnsupportedError("wasmer-python cannot show a memory of 4 GiB to the host")
+            address = addressof(c_char.from_buffer(view))
+        # A view of the binding's buffer could not be kept: it panics when the garbage collector
+        # frees it in another thread. The bytes stay while the native memory is referred to.
+        return memoryview((c_ubyte * size).from_address(address)).cast("B")
 
     def _grow(self, pages: int) -> bool:
         try:

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import pytest
+
+from anywasm.core.errors import InstantiationError, TrapError, TrapKind, UnsupportedError
+from anywasm.core.limits import ResourceLimits
+from anywasm.core.module import Module
+from anywasm.core.vm import VM
+from anywasm.engines.null.library import NullGuest, export
+
+Guest = Callable[[str, type[NullGuest]], Module]
+
+WAT = """(module
+  (import "env" "started" (func $started (param i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 8) "data")
+  (func $start i32.const 0 i32.const 42 i32.store i32.const 0 i32.load call $started)
+  (start $start)
+  (func (export "get") (result i32) i32.const 0 i32.load))
+"""
+
+
+class Starting(NullGuest):
+    imports: ClassVar = {"env": {"started": "i32 ->"}}
+
+    def start(self) -> None:
+        self.memory.write(8, b"data")
+        self.memory.write_u32(0, 42)
+        self.host["env"]["started"](self.memory.read_u32(0))
+
+    @export("-> i32")
+    def get(self) -> int:
+        return self.memory.read_u32(0)
+
+
+def test_start_function_runs_once_for_each_instance(guest: Guest) -> None:
+    seen: list[int] = []
+    module = guest(WAT, Starting)
+    for count in (1, 2):
+        with module.instantiate({"env": {"started": seen.append}}) as instance:
+            assert seen == [42] * count
+            assert instance.exports["get"]() == 42
+            assert instance.memory is not None
+            assert instance.memory.read(8, 4) == b"data"
+
+
+class StartError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("error", [StartError(), KeyboardInterrupt(), TrapError(TrapKind.OTHER)])
+def test_host_exception_in_start_comes_out_as_itself(guest: Guest, error: BaseException) -> None:
+    def started(value: int) -> None:
+        raise error
+
+    module = guest(WAT, Starting)
+    with pytest.raises(type(error)) as caught:
+        module.instantiate({"env": {"started": started}})
+    assert caught.value is error
+    module.instantiate({"env": {"started": lambda value: None}}).close()
+
+
+class Trapping(NullGuest):
+    def start(self) -> None:
+        raise TrapError(TrapKind.UNREACHABLE)
+
+
+def test_trap_in_start(guest: Guest) -> None:
+    module = guest("(module (func $start unreachable) (start $start))", Trapping)
+    for _ in range(2):
+        with pytest.raises(InstantiationError) as caught:
+            module.instantiate()
+        assert isinstance(caught.value.__cause__, TrapError)
+        assert caught.value.__cause__.kind is TrapKind.UNREACHABLE
+
+
+class Endless(NullGuest):
+    def start(self) -> None:
+        self.start()
+
+
+def test_endless_recursion_in_start(guest: Guest) -> None:
+    text = """(module
+      (func $deep (result i32) call $deep i32.const 1 i32.add)
+      (func $start call $deep drop)
+      (start $start))"""
+    with pytest.raises(InstantiationError) as caught:
+        guest(text, Endless).instantiate()
+    assert isinstance(caught.value.__cause__, TrapError)
+    assert caught.value.__cause__.kind is TrapKind.STACK_OVERFLOW
+
+
+@pytest.mark.capable(wasm=True)
+@pytest.mark.parametrize(
+    "text",
+    [
+        '(module (memory 1) (data (i32.const 65536) "x"))',
+        '(module (memory 1) (data (i32.const 65533) "four"))',
+        '(module (memory 1) (data (i32.const -1) "x"))',
+        '(module (memory 0) (data (i32.const 0) "x"))',
+        "(module (table 1 funcref) (func) (elem (i32.const 1) 0))",
+    ],
+)
+def test_segment_that_does_not_fit(wat: Callable[[str], Module], text: str) -> None:
+    module = wat(text)
+    for _ in range(2):
+        with pytest.raises(InstantiationError):
+            module.instantiate()
+
+
+@pytest.mark.capable(memory_limit=False)
+def test_limits_that_are_not_claimed_are_refused(guest: Guest) -> None:
+    module = guest(WAT, Starting)
+    with pytest.raises(UnsupportedError, match="cannot limit an instance's memory"):
+        module.instantiate({"env": {"started": lambda value: None}}, ResourceLimits())
+
+
+@pytest.mark.capable(wasm=False)
+@pytest.mark.parametrize("code", [b"", b"nobody", b"\xff\xfe", b"x" * 1000])
+def test_unknown_guest_names_the_registered_ones(vm: VM, guest: Guest, code: bytes) -> None:
+    guest("", Starting)
+    with pytest.raises(Exception, match=r"no Python guest is registered as .*Starting") as caught:
+        vm.compile(code)
+    assert type(caught.value).__name__ == "CompileError"
+
+
+def test_names_in_reprs(guest: Guest) -> None:
+    module = guest(WAT, Starting)
+    instance: Any = module.instantiate({"env": {"started": lambda value: None}})
+    name = module.vm.name
+    assert repr(module.vm) == f"<engine {name} {module.vm.version}>"
+    assert repr(module) == f"<{name} module, 1 imports, 2 exports>"
+    assert repr(instance).endswith("open>")
+    instance.close()
+    assert repr(instance).endswith("closed>")

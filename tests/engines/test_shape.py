@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import anywasm.engines
+from anywasm.core.capabilities import Capabilities
+from anywasm.core.registry import BUILT_IN, EngineStatus, engine_statuses
+from anywasm.core.types import ExternKind
+from anywasm.core.vm import ENGINE_API_VERSION, VM
+
+FILES = {
+    "__init__.py",
+    "calls.py",
+    "errors.py",
+    "globals.py",
+    "instance.py",
+    "library.py",
+    "memory.py",
+    "module.py",
+    "vm.py",
+}
+ROOT = Path(anywasm.engines.__path__[0])
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_folders_are_alike(name: str) -> None:
+    assert {path.name for path in (ROOT / name).glob("*.py")} == FILES
+    assert "def map_exceptions(" in (ROOT / name / "errors.py").read_text()
+    path, _ = BUILT_IN[name]
+    vm_class = path.partition(":")[2]
+    assert f'__all__ = ["{vm_class}"]' in (ROOT / name / "__init__.py").read_text()
+
+
+def test_folders_and_registry_agree() -> None:
+    folders = {path.parent.name for path in ROOT.glob("*/vm.py")}
+    assert folders == set(BUILT_IN)
+
+
+def test_class_attributes(vm: VM) -> None:
+    assert vm.name in {status.name for status in engine_statuses()}
+    assert vm.engine_api_version == ENGINE_API_VERSION
+    assert isinstance(vm.capabilities, Capabilities)
+    assert ExternKind.FUNCTION in vm.capabilities.imports
+    assert vm.version
+    assert vm.artifact_version.startswith(vm.version)
+
+
+def test_unavailable_engine_says_why_and_what_to_do() -> None:
+    statuses: list[EngineStatus] = [item for item in engine_statuses() if item.error is not None]
+    for status in statuses:
+        assert status.error is not None
+        assert status.error.reason
+        assert "pip install" in status.error.remedy

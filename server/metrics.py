@@ -1,0 +1,118 @@
+"""What Prometheus is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from anywasm.plugins.manager import PluginManager
+from anywasm.server.http import Counters, Listener
+
+# A time series more per counter, for a standard that Prometheus' text format does not need.
+disable_created_metrics()
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0)
+
+
+class Metrics:
+    """The metrics of one server, in a registry of its own."""
+
+    def __init__(self, manager: PluginManager) -> None:
+        self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "anywasm_function_requests",
+            "Function requests by the function's id and the status of the answer.",
+            ("function", "code"),
+            registry=self._registry,
+        )
+        self._seconds = Histogram(
+            "anywasm_function_seconds",
+            "Seconds from the whole request to its answer.",
+            ("function",),
+            buckets=_BUCKETS,
+            registry=self._registry,
+        )
+        # A child is looked up once per function and status, not once per request.
+        self._counts: dict[tuple[str, int], Callable[[], None]] = {}
+        self._times: dict[str, Callable[[float], None]] = {}
+        self._listeners: dict[str, Listener] = {}
+        self._registry.register(_PluginCollector(manager))
+        self._registry.register(_ListenerCollector(self._listeners))
+
+    def watch(self, name: str, listener: Listener) -> None:
+        """Report the connections and bytes of a listener."""
+        self._listeners[name] = listener
+
+    def count(self, function: str, code: int, seconds: float) -> None:
+        """Note one answered request; `function` is empty where there is none of that id."""
+        try:
+            self._counts[function, code]()
+            self._times[function](seconds)
+        except KeyError:
+            self._counts[function, code] = self._requests.labels(function, str(code)).inc
+            self._times[function] = self._seconds.labels(function).observe
+            self.count(function, code, seconds)
+
+    def render(self) -> bytes:
+        """Everything, in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+
+class _PluginCollector(Collector):
+    """Reads the plugins when they are asked for, so that nothing is kept up to date."""
+
+    def __init__(self, manager: PluginManager) -> None:
+        self._manager = manager
+
+    def collect(self) -> Iterable[Metric]:
+        size = GaugeMetricFamily(
+            "anywasm_plugin_instances", "Instances of a plugin.", labels=("plugin", "state")
+        )
+        reloads = CounterMetricFamily(
+            "anywasm_plugin_reloads", "Versions swapped in after the first.", labels=("plugin",)
+        )
+        replaced = CounterMetricFamily(
+            "anywasm_plugin_replaced_instances", "Broken instances replaced.", labels=("plugin",)
+        )
+        for wrapper in self._manager.list():
+            pool = wrapper.plugin.pool
+            idle, all_ = pool.idle, len(pool.slots)
+            size.add_metric((wrapper.name, "idle"), idle)
+            size.add_metric((wrapper.name, "busy"), max(0, all_ - idle))
+            reloads.add_metric((wrapper.name,), wrapper.reloads)
+            replaced.add_metric((wrapper.name,), pool.replaced)
+        return (size, reloads, replaced)
+
+
+class _ListenerCollector(Collector):
+    def __init__(self, listeners: Mapping[str, Listener]) -> None:
+        self._listeners = listeners
+
+    def collect(self) -> Iterator[Metric]:
+        labels = ("listener",)
+        active = GaugeMetricFamily(
+            "anywasm_listener_connections_active", "Connections open now.", labels=labels
+        )
+        for name, listener in self._listeners.items():
+            active.add_metric((name,), listener.connections_active)
+        yield active
+        for field in Counters.__slots__:
+            total = CounterMetricFamily(
+                f"anywasm_listener_{field}",
+                f"{field.replace('_', ' ').capitalize()} since the start.",
+                labels=labels,
+            )
+            for name, listener in self._listeners.items():
+                total.add_metric((name,), getattr(listener.counters, field))
+            yield total

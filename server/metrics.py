@@ -18,7 +18,7 @@ from anywasm.plugins.manager import PluginManager
 from anywasm.server.http import Counters, Listener
 
 # A time series more per counter, for a standard that Prometheus' text format does not need.
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

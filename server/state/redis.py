@@ -110,7 +110,7 @@ class RedisStateStore:
             raise self._error("took too long") from None
         except errors.AuthenticationError:
             raise self._error("refused the user name or password") from None
-        except errors.RedisError as error:
+        except (errors.RedisError, OSError, ValueError) as error:
             raise self._error(str(error)) from None
 
     def close(self) -> None:
@@ -126,8 +126,8 @@ class RedisStateStore:
             connection = self._idle.pop()
         except IndexError:
             connection = self._connection(self._left(deadline))
-            connection.connect()
         try:
+            connection.connect()
             try:
                 value: bytes | None = self._ask(connection, deadline, b"GET", key)
             except self._redis.ResponseError as error:
@@ -149,7 +149,8 @@ class RedisStateStore:
         return connection.read_response()
 
     def _connection(self, timeout: float) -> Any:
-        return self._class(**self._settings, socket_timeout=timeout, socket_connect_timeout=timeout)
+        settings = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
+        return self._class(**{**self._settings, **settings})
 
     def _left(self, deadline: float) -> float:
         left = deadline - time.monotonic()

@@ -8,7 +8,6 @@ from typing import TypeAlias
 from anywasm.server.http.exchange import HttpExchange
 from anywasm.server.http.fields import error_body
 from anywasm.server.http.handler import HandlerFactory
-from anywasm.server.http.limits import HttpLimits
 from anywasm.server.http.request import Headers
 
 #: Called with the exchange, the headers, the whole body and the trailers. It responds before it
@@ -25,15 +24,20 @@ class BufferedHandler:
     Args:
         exchange: The exchange.
         call: What answers it.
-        max_body_bytes: Past it the client gets 413 and the call is not made.
+        max_body_bytes: Past it the client gets 413 and the call is not made; by default what the
+            listener's limits say.
     """
 
     __slots__ = ("_body", "_call", "_exchange", "_max_body_bytes", "_size")
 
-    def __init__(self, exchange: HttpExchange, call: WholeRequestCall, max_body_bytes: int) -> None:
+    def __init__(
+        self, exchange: HttpExchange, call: WholeRequestCall, max_body_bytes: int | None = None
+    ) -> None:
         self._exchange = exchange
         self._call = call
-        self._max_body_bytes = max_body_bytes
+        self._max_body_bytes = (
+            exchange.limits.max_body_bytes if max_body_bytes is None else max_body_bytes
+        )
         self._body: list[bytes] = []
         self._size = 0
 
@@ -84,7 +88,6 @@ def buffered(call: WholeRequestCall, max_body_bytes: int | None = None) -> Handl
 
     Args:
         call: Answers a whole request.
-        max_body_bytes: Longest body; by default that of `HttpLimits`.
+        max_body_bytes: Longest body; by default what the listener's limits say.
     """
-    limit = HttpLimits.max_body_bytes if max_body_bytes is None else max_body_bytes
-    return lambda exchange: BufferedHandler(exchange, call, limit)
+    return lambda exchange: BufferedHandler(exchange, call, max_body_bytes)

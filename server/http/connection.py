@@ -55,6 +55,7 @@ class HttpConnection(asyncio.Protocol):
         "_counters",
         "_delivering",
         "_events",
+        "_factory",
         "_held",
         "_parser",
         "_pumping",
@@ -79,6 +80,7 @@ class HttpConnection(asyncio.Protocol):
         self.id = next(_ids)
         self.shared = shared
         self._counters = shared.counters
+        self._factory = shared.factory
         self.current: HttpExchange | None = None
         self.write_paused = False
         self._parser = RequestParser(shared.limits, partial(HttpExchange, self))
@@ -212,10 +214,7 @@ class HttpConnection(asyncio.Protocol):
         What was sent before still goes out, except where the end of the connection would pass
         for the end of the body: only a TCP reset tells the truth then.
         """
-        exchange = self.current
-        if exchange is not None and exchange.ends_by_close:
-            sock = self._transport.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        if self.current is not None and self.current.ends_by_close:
             self.abort(reason)
             return
         self._close(linger=False)
@@ -225,6 +224,9 @@ class HttpConnection(asyncio.Protocol):
 
     def abort(self, reason: str) -> None:
         """Drop the connection at once, unsent bytes included."""
+        if self.current is not None and self.current.ends_by_close:
+            sock = self._transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self._forget()
         self._transport.abort()
         self._reset_current(reason)
@@ -273,7 +275,7 @@ class HttpConnection(asyncio.Protocol):
 
     def _pump(self) -> None:
         """Deliver events until there are none or something has to be waited for."""
-        if self._pumping:
+        if self._pumping or self._closing:
             return
         self._pumping = True
         events = self._events
@@ -292,7 +294,7 @@ class HttpConnection(asyncio.Protocol):
                     break
         finally:
             self._pumping = False
-        if events or self._stash or self._held or not self._reading:
+        if (events or self._stash or self._held or not self._reading) and not self._closing:
             self._update_reading()
 
     def _pump_soon(self) -> None:
@@ -302,37 +304,33 @@ class HttpConnection(asyncio.Protocol):
     def _dispatch(self, event: Event) -> None:
         try:
             if isinstance(event, HttpExchange):
-                self._start(event)
+                self.current = event
+                self._delivering = has_body = event.has_body
+                self._counters.exchanges += 1
+                handler = self._factory(event)
+                event.open(handler)
+                handler.on_request_headers(not has_body)
+                if event.expect_continue:
+                    event.send_continue()
                 return
-            handler = None if self.current is None else self.current.handler
+            exchange = self.current
+            receiver = None if exchange is None else exchange.handler
             if isinstance(event, bytes):
-                if handler is not None:
-                    handler.on_request_data(event, False)
+                if receiver is not None:
+                    receiver.on_request_data(event, False)
             elif isinstance(event, list):
                 self._delivering = False
-                if handler is None:
+                if receiver is None:
                     pass
                 elif event:
-                    handler.on_request_trailers(event)
+                    receiver.on_request_trailers(event)
                 else:
-                    handler.on_request_data(b"", True)
+                    receiver.on_request_data(b"", True)
             elif isinstance(event, ProtocolError):
                 self._counters.protocol_errors += 1
                 self._refuse(event)
         except Exception:
             self._handler_failed()
-
-    def _start(self, exchange: HttpExchange) -> None:
-        self.current = exchange
-        self._delivering = has_body = exchange.has_body
-        self._counters.exchanges += 1
-        handler = self.shared.factory(exchange)
-        exchange.open(handler)
-        handler.on_request_headers(not has_body)
-        if exchange.expect_continue and not (
-            exchange.hold_continue or exchange.received or exchange.response_started
-        ):
-            exchange.send_informational(100)
 
     def _refuse(self, error: ProtocolError) -> None:
         """Answer a bad or slow request, if that is still possible, and close."""

@@ -11,20 +11,19 @@ from anywasm.server.http.fields import (
     encode_fields,
     error_body,
     informational_head,
-    status_line,
 )
+from anywasm.server.http.head import CHUNKED, LENGTH, NO_BODY, UNTIL_CLOSE, encode_head
 from anywasm.server.http.request import Header, Headers, Request
 
 if TYPE_CHECKING:
     from anywasm.server.http.connection import HttpConnection
     from anywasm.server.http.handler import RequestHandler
+    from anywasm.server.http.limits import HttpLimits
 
 log = logging.getLogger("anywasm.server.http")
 
 # States. A response is accepted from OPEN on, data from STARTED on.
 _NEW, _OPEN, _STARTED, _COMPLETE, _RESET = range(5)
-# How the end of the body is told to the client.
-_NONE, _LENGTH, _CHUNKED, _CLOSE = range(4)
 # Copying a body behind its head costs less than a second buffer only while it is small.
 _JOIN_BELOW = 64 * 1024
 
@@ -85,7 +84,7 @@ class HttpExchange(Request):
         self._connection = connection
         self.handler: RequestHandler | None = None
         self._state = _NEW
-        self._framing = _NONE
+        self._framing = NO_BODY
         self._remaining = 0
         self._close = False
 
@@ -111,6 +110,11 @@ class HttpExchange(Request):
         """Whether the connection is encrypted."""
         return self._connection.is_tls
 
+    @property
+    def limits(self) -> HttpLimits:
+        """The listener's limits."""
+        return self._connection.shared.limits
+
     # --- state ------------------------------------------------------------------------------------
 
     @property
@@ -131,7 +135,7 @@ class HttpExchange(Request):
     @property
     def ends_by_close(self) -> bool:
         """The client takes the end of the connection for the end of the body."""
-        return self._state == _STARTED and self._framing == _CLOSE
+        return self._state == _STARTED and self._framing == UNTIL_CLOSE
 
     # --- the response -----------------------------------------------------------------------------
 
@@ -147,9 +151,9 @@ class HttpExchange(Request):
         head = self._encode_head(status, headers, len(body))
         self._state = _STARTED
         framing = self._framing
-        if framing == _NONE:
+        if framing == NO_BODY:
             body = b""
-        elif framing == _LENGTH and self._remaining != len(body):
+        elif framing == LENGTH and self._remaining != len(body):
             self._connection.write(head)
             self._cut_wrong_length()
             return
@@ -157,7 +161,7 @@ class HttpExchange(Request):
             self._connection.write(head + body)
         else:
             self._connection.writelines((head, body))
-        self._finish()
+        self._connection.exchange_done(self, self._close, None)
 
     def send_headers(
         self, status: int, headers: Sequence[Header] = (), end_stream: bool = False
@@ -191,19 +195,19 @@ class HttpExchange(Request):
             return
         framing = self._framing
         connection = self._connection
-        if framing == _CHUNKED:
+        if framing == CHUNKED:
             if data:
                 end = b"\r\n0\r\n\r\n" if end_stream else b"\r\n"
                 connection.writelines((b"%x\r\n" % len(data), data, end))
             elif end_stream:
                 connection.write(b"0\r\n\r\n")
-        elif framing == _LENGTH:
+        elif framing == LENGTH:
             self._remaining -= len(data)
             if self._remaining < 0 or (end_stream and self._remaining):
                 self._cut_wrong_length()
                 return
             connection.write(data)
-        elif framing == _CLOSE:
+        elif framing == UNTIL_CLOSE:
             connection.write(data)
         if end_stream:
             self._finish()
@@ -218,7 +222,7 @@ class HttpExchange(Request):
         if self._state != _STARTED and self._dropped("send_trailers"):
             return
         block = encode_fields(trailers, keep_length=False)[0]
-        if self._framing != _CHUNKED:
+        if self._framing != CHUNKED:
             self.send_data(b"", end_stream=True)
             return
         self._connection.write(b"0\r\n" + block + b"\r\n")
@@ -267,6 +271,11 @@ class HttpExchange(Request):
         self.handler = handler
         self._state = _OPEN
 
+    def send_continue(self) -> None:
+        """Let the connection ask for the body, unless that is held back or needless."""
+        if self._state == _OPEN and not (self.hold_continue or self.received):
+            self.send_informational(100)
+
     def fail(self, status: int, detail: str, reason: str, close: bool) -> None:
         """Let the connection end the exchange with an error answer, or a cut if it is too late."""
         if self._state >= _STARTED:
@@ -276,7 +285,7 @@ class HttpExchange(Request):
             self.keep_alive = False
         body = error_body(detail)
         head = self._encode_head(status, [(b"content-type", b"application/json")], len(body))
-        self._connection.write(head if self._framing == _NONE else head + body)
+        self._connection.write(head if self._framing == NO_BODY else head + body)
         self._finish(reason)
 
     def end(self, reset_reason: str | None) -> None:
@@ -296,44 +305,12 @@ class HttpExchange(Request):
     # --- inner ------------------------------------------------------------------------------------
 
     def _encode_head(self, status: int, headers: Sequence[Header], length: int | None) -> bytes:
-        # `length`: of the whole body, None where it is yet to come.
-        line = status_line(status)
-        block, given, close, dated, named = encode_fields(headers, status != 204)
         shared = self._connection.shared
-        close = close or not self.keep_alive or shared.draining
-        framing = b""
-        if status == 204 or status == 304 or self.method == b"HEAD":
-            self._framing = _NONE
-            if length and status != 204 and given is None:
-                framing = b"content-length: %d\r\n" % length
-        elif given is not None:
-            self._framing = _LENGTH
-            self._remaining = given
-        elif length is not None:
-            self._framing = _LENGTH
-            self._remaining = length
-            framing = b"content-length: %d\r\n" % length
-        elif self.http_version == "1.1":
-            self._framing = _CHUNKED
-            framing = b"transfer-encoding: chunked\r\n"
-        else:
-            self._framing = _CLOSE
-            close = True
-        if length is not None and not self.received:
-            # The rest of the request will not be read.
-            close = True
+        head, self._framing, self._remaining, close = encode_head(
+            self, status, headers, length, shared
+        )
         self._close = close
-        if close:
-            framing += b"connection: close\r\n"
-        elif self.http_version == "1.0":
-            framing += b"connection: keep-alive\r\n"
-        if dated or named:
-            defaults = b"" if dated else shared.date_line
-            if not named:
-                defaults += shared.server_line
-        else:
-            defaults = shared.default_lines
-        return b"".join((line, block, defaults, framing, b"\r\n"))
+        return head
 
     def _finish(self, reset_reason: str | None = None) -> None:
         self._connection.exchange_done(self, self._close, reset_reason)

@@ -27,7 +27,8 @@ _CONTROLS = bytes(byte for byte in range(32) if byte != 9) + b"\x7f"
 _kinds: dict[bytes, int] = dict(_OWNED)
 _MAX_KINDS = 4096
 
-_status_lines: dict[int, bytes] = {
+#: The first lines of the responses with a registered status.
+STATUS_LINES: dict[int, bytes] = {
     status: b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode())
     for status in HTTPStatus
     if status >= 200
@@ -52,7 +53,7 @@ def status_line(status: int) -> bytes:
     Raises:
         InvalidResponseError: The status is informational or out of range.
     """
-    line = _status_lines.get(status)
+    line = STATUS_LINES.get(status)
     if line is None:
         if not 0 <= status <= 999 or 100 <= status < 200:
             raise InvalidResponseError(

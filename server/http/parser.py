@@ -58,8 +58,10 @@ class RequestParser:
         "_body",
         "_fed",
         "_headers",
-        "_limits",
         "_llhttp",
+        "_max_header_bytes",
+        "_max_headers",
+        "_max_target_bytes",
         "_new_request",
         "_reframing",
         "_request",
@@ -69,7 +71,9 @@ class RequestParser:
     )
 
     def __init__(self, limits: HttpLimits, new_request: Callable[..., Request] = Request) -> None:
-        self._limits = limits
+        self._max_header_bytes = limits.max_header_bytes
+        self._max_headers = limits.max_headers
+        self._max_target_bytes = limits.max_target_bytes
         self._new_request = new_request
         self._llhttp: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
         self.events: deque[Event] = deque()
@@ -102,7 +106,7 @@ class RequestParser:
                 return
         if self._body:
             self._flush_body()
-        elif self._fed > self._limits.max_header_bytes:
+        elif self._fed > self._max_header_bytes:
             # No head, body or end came out of all these bytes: a head, a trailer section or a
             # chunk extension without end.
             status = 431 if self.in_head else 400
@@ -163,7 +167,7 @@ class RequestParser:
         """The target, or a piece of it."""
         if not self._reframing:
             self._target += url
-            if len(self._target) > self._limits.max_target_bytes:
+            if len(self._target) > self._max_target_bytes:
                 raise ProtocolError(414, "request target too long")
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -186,7 +190,7 @@ class RequestParser:
         if not is_11 and version != "1.0":
             raise ProtocolError(505, _VERSIONS)
         headers = self._headers
-        if self._fed > self._limits.max_header_bytes or len(headers) > self._limits.max_headers:
+        if self._fed > self._max_header_bytes or len(headers) > self._max_headers:
             self._check_size(headers, len(self._target))
         hosts = 0
         plain = is_11
@@ -268,9 +272,9 @@ class RequestParser:
     def _check_size(self, headers: Headers, size: int) -> None:
         # 4: the colon, the space and the line end.
         size += sum(len(name) + len(value) + 4 for name, value in headers)
-        if size > self._limits.max_header_bytes:
+        if size > self._max_header_bytes:
             raise ProtocolError(431, "request header fields too large")
-        if len(headers) > self._limits.max_headers:
+        if len(headers) > self._max_headers:
             raise ProtocolError(431, "too many request header fields")
 
 

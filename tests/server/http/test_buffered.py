@@ -61,7 +61,7 @@ def test_too_long_a_body(run: Run, http: Any, framing: bytes) -> None:
         raise AssertionError("must not be called")
 
     async def main() -> None:
-        async with http.serve(factory=buffered(call, max_body_bytes=4)) as server:
+        async with http.serve(factory=buffered(call), limits={"max_body_bytes": 4}) as server:
             client = await server.connect()
             response = await client.ask(b"POST / HTTP/1.1\r\nHost: h\r\n" + framing)
             assert response.status == 413

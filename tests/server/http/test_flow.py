@@ -324,6 +324,40 @@ def test_drain_cuts_the_rest_at_the_deadline(run: Run, http: Any) -> None:
     run(main())
 
 
+def test_drain_waits_for_a_stream_whose_head_is_out(run: Run, http: Any) -> None:
+    async def main() -> None:
+        async with http.serve(on_end=lambda handler: handler.exchange.send_headers(200)) as server:
+            client = await server.connect()
+            client.send(GET)
+            handler = await server.handler()
+            drained = asyncio.ensure_future(server.listener.drain(10))
+            await asyncio.sleep(0)
+            handler.exchange.send_data(b"late", end_stream=True)
+            response = await client.response()
+            assert (response.body, response.values(b"connection")) == (b"late", [])
+            assert await client.rest() == b""
+            assert await drained == 0
+
+    run(main())
+
+
+def test_stop_does_not_complete_a_body_that_ends_by_closing(run: Run, http: Any) -> None:
+    def start(handler: Any) -> None:
+        handler.exchange.send_headers(200)
+        handler.exchange.send_data(b"half of it")
+
+    async def main() -> None:
+        async with http.serve(on_end=start) as server:
+            client = await server.connect()
+            client.send(b"GET / HTTP/1.0\r\n\r\n")
+            await client.reader.readuntil(b"half of it")
+            server.listener.close()
+            with pytest.raises(ConnectionResetError):
+                await client.rest()
+
+    run(main())
+
+
 def test_unix_socket(run: Run, http: Any, tmp_path: Path) -> None:
     path = str(tmp_path / "http.sock")
 

@@ -65,10 +65,11 @@ def parse_address(value: object) -> Address:
     if match is None:
         raise ValueError(_FORM)
     v6, name, port = match.groups()
-    if v6 is not None:
-        ipaddress.IPv6Address(v6)
-    elif _NUMERIC.fullmatch(name):
-        ipaddress.IPv4Address(name)
+    if v6 is not None or _NUMERIC.fullmatch(name):
+        try:
+            ipaddress.IPv4Address(name) if v6 is None else ipaddress.IPv6Address(v6)
+        except ValueError:
+            raise ValueError(f"{v6 or name} is no IP address") from None
     if int(port) > 65535:
         raise ValueError("port must be at most 65535")
     return Address(v6 or name, int(port))

@@ -42,14 +42,15 @@ def _source(signature: Signature, restricted: bool) -> Callable[..., Any]:
         values.append(name)
     results = [f"r{index}" for index in range(len(signature.outputs))]
     encode: list[str] = []
+    # Addresses for results are tried before the function acts: what it did could not be undone.
     checks: list[str] = []
     for name, kind in zip(results, signature.outputs):
         if kind == "data":
             params += [f"{name}_ptr", f"{name}_size"]
+            checks += [f"read({name}_ptr, 4)", f"read({name}_size, 4)"]
             encode.append(f"if not give({name}, {name}_ptr, {name}_size): return 6")
         else:
             params.append(f"{name}_ptr")
-            # The address is tried before the function acts, as proxy-wasm-cpp-host does.
             checks.append(f"read({name}_ptr, {_SIZES[kind]})")
             encode.append(f"write_{kind}({name}_ptr, {name})")
     lines = [

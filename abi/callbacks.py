@@ -27,6 +27,22 @@ CALLBACKS = {
     "proxy_get_id": 0,
 }
 
+_ANSWER = (ValueType.I32,)
+#: Callbacks whose answer counts. The others may return anything.
+_ANSWERS = frozenset(
+    {
+        "proxy_on_vm_start",
+        "proxy_on_configure",
+        "proxy_on_request_headers",
+        "proxy_on_request_body",
+        "proxy_on_request_trailers",
+        "proxy_on_response_headers",
+        "proxy_on_response_body",
+        "proxy_on_response_trailers",
+        "proxy_on_done",
+    }
+)
+
 #: ABI 0.1.0 has header callbacks without end_of_stream, and modules mark versions loosely: the
 #: export's own type decides, never the version.
 _SHORTER = {"proxy_on_request_headers": 2, "proxy_on_response_headers": 2}
@@ -58,16 +74,41 @@ class Callbacks:
             setattr(self, name.removeprefix("proxy_"), _bind(instance, name, arity))
 
 
-def _bind(instance: Instance, name: str, arity: int) -> Callable[..., Any] | None:
-    export = instance.module.exports_by_name.get(name)
-    if export is None or not isinstance(export.type, FuncType):
+def bind_export(
+    instance: Instance, name: str, arity: int, *, answers: bool = False
+) -> Callable[..., Any] | None:
+    """The exported function `name`, or None where the guest exports none.
+
+    Args:
+        instance: The guest's instance.
+        name: The export.
+        arity: How many parameters it has, all of them i32.
+        answers: Whether it must return one i32.
+
+    Raises:
+        AbiError: When it has another type.
+    """
+    found = _function_type(instance, name)
+    if found is None:
         return None
-    params = export.type.params
-    if any(value is not ValueType.I32 for value in params):
-        raise AbiError(f"the guest exports {name} with an unknown type: {export.type}")
+    params = (ValueType.I32,) * arity
+    if found.params != params or (answers and found.results != _ANSWER):
+        wanted = FuncType(params, _ANSWER if answers else ())
+        raise AbiError(f"the guest exports {name} as {found} instead of {wanted}")
     function: Callable[..., Any] = instance.exports[name]
-    if len(params) == arity:
-        return function
-    if len(params) == _SHORTER.get(name):
+    return function
+
+
+def _bind(instance: Instance, name: str, arity: int) -> Callable[..., Any] | None:
+    answers = name in _ANSWERS
+    found = _function_type(instance, name)
+    if found is not None and len(found.params) == _SHORTER.get(name):
+        function = bind_export(instance, name, len(found.params), answers=answers)
+        assert function is not None
         return lambda context, count, _end_of_stream: function(context, count)
-    raise AbiError(f"the guest exports {name} with {len(params)} parameters instead of {arity}")
+    return bind_export(instance, name, arity, answers=answers)
+
+
+def _function_type(instance: Instance, name: str) -> FuncType | None:
+    export = instance.module.exports_by_name.get(name)
+    return None if export is None or not isinstance(export.type, FuncType) else export.type

@@ -44,8 +44,9 @@ class Context:
         return ()
 
     def log(self, level: LogLevel, message: str) -> None:
-        """Log on behalf of the guest."""
-        self.guest.services.log(level, self.plugin.name, message)
+        """Log on behalf of the guest, if the host keeps lines of that level."""
+        if level >= self.guest.services.log_level:
+            self.guest.services.log(level, self.plugin.name, message)
 
 
 class RootContext(Context):

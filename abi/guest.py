@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from anywasm.abi.buffer import Buffer
-from anywasm.abi.callbacks import Callbacks
+from anywasm.abi.callbacks import Callbacks, bind_export
 from anywasm.abi.context import Context, RootContext, StreamContext
 from anywasm.abi.enums import BufferType, LogLevel
 from anywasm.abi.imports import bind_imports
@@ -22,6 +22,7 @@ from anywasm.core.errors import (
     TrapError,
     TrapKind,
 )
+from anywasm.core.memory import Memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,12 +37,24 @@ class GuestLimits:
     """How long a guest may take.
 
     Attributes:
-        start: Seconds for everything up to and including `proxy_on_configure`.
+        start: Seconds for each call up to and including `proxy_on_configure`.
         call: Seconds for one stream callback.
     """
 
     start: float = 30.0
     call: float = 1.0
+
+
+class _NoMemory(Memory):
+    """While the module's start section runs, nobody can reach its memory yet."""
+
+    __slots__ = ()
+
+    def _attach(self) -> memoryview:
+        return memoryview(b"")
+
+    def _grow(self, pages: int) -> bool:
+        return False
 
 
 class Guest:
@@ -96,13 +109,14 @@ class Guest:
         self.effective: Context = self._base
         self.entered: Context | None = None
         self.expires = math.inf
-        self._memory: Any = None
+        self._memory: Any = _NoMemory()
         self._allocator: Callable[[int], int] | None = None
         self.instance = module.instantiate(bind_imports(self))
         try:
-            self._memory = self.instance.memory
-            if self._memory is None:
+            memory = self.instance.memory
+            if memory is None:
                 raise AbiError("the guest exports no memory")
+            self._memory = memory
             self._allocator = self._find_allocator()
             self.callbacks = Callbacks(self.instance)
             self._initialize()
@@ -114,25 +128,22 @@ class Guest:
     def _find_allocator(self) -> Callable[[int], int]:
         # The spec prefers proxy_on_memory_allocate; guests built for other targets have malloc.
         for name in ("proxy_on_memory_allocate", "malloc"):
-            if name in self.module.exports_by_name:
-                allocate: Callable[[int], int] = self.instance.exports[name]
+            allocate = bind_export(self.instance, name, 1, answers=True)
+            if allocate is not None:
                 return allocate
         raise AbiError("the guest exports neither proxy_on_memory_allocate nor malloc")
 
     def _initialize(self) -> None:
-        exports = self.module.exports_by_name
+        def run(name: str, *args: int) -> bool:
+            function = bind_export(self.instance, name, len(args))
+            if function is not None:
+                self.call(self._base, function, *args, limit=self.limits.start)
+            return function is not None
 
-        def run(name: str, *args: int) -> None:
-            self.call(self._base, self.instance.exports[name], *args, limit=self.limits.start)
-
-        if "_initialize" in exports:  # a WASI reactor
-            run("_initialize")
-            if "main" in exports:
-                run("main", 0, 0)
-            elif "__main_void" in exports:
-                run("__main_void")
-        elif "_start" in exports:  # a WASI command
-            run("_start")
+        if run("_initialize"):  # a WASI reactor
+            _ = run("main", 0, 0) or run("__main_void")
+        else:
+            run("_start")  # a WASI command
 
     # --- calling the guest -----------------------------------------------------------------------
 
@@ -264,7 +275,8 @@ class Guest:
         finally:
             root.buffers[buffer] = None
         if not accepted:
-            raise AbiError(f"the guest refused to start: {name} returned false")
+            self.failed = AbiError(f"the guest refused to start: {name} returned false")
+            raise self.failed
 
     def create_stream(
         self, root: RootContext, deadline: float | None = None, chain: tuple[str, ...] = ()
@@ -283,8 +295,12 @@ class Guest:
             deadline = time.monotonic() + self.limits.start
         stream = StreamContext(self, self._new_id(), root, deadline, chain)
         self._contexts[stream.id] = stream
-        if self.callbacks.on_context_create is not None:
-            self.call(stream, self.callbacks.on_context_create, stream.id, root.id)
+        try:
+            if self.callbacks.on_context_create is not None:
+                self.call(stream, self.callbacks.on_context_create, stream.id, root.id)
+        except BaseException:
+            del self._contexts[stream.id]  # nobody will end what the guest does not know
+            raise
         return stream
 
     def context(self, id: int) -> Context | None:
@@ -366,8 +382,6 @@ class Guest:
             memory.write_u32(ptr, 0)
             memory.write_u32(size_ptr, 0)
             return True
-        memory.read(ptr, 4)
-        memory.read(size_ptr, 4)
         address = self._allocate(len(data))
         if not address:
             return False

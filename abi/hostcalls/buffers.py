@@ -12,6 +12,7 @@ from anywasm.abi.table import host_function
 _EMPTY = frozenset(
     {BufferType.HTTP_REQUEST_BODY, BufferType.HTTP_RESPONSE_BODY, BufferType.VM_CONFIGURATION}
 )
+_U32_MAX = 0xFFFF_FFFF
 _NOTHING = Buffer(writable=False)
 
 
@@ -28,7 +29,9 @@ def _find(context: Context, kind: int) -> Buffer | Status:
 def get_buffer_bytes(context: Context, kind: int, start: int, size: int) -> bytes | Status:
     """Part of a buffer; less than asked for, or nothing, past its end."""
     buffer = _find(context, kind)
-    return buffer if isinstance(buffer, Status) else buffer.get(start, size)
+    if isinstance(buffer, Status):
+        return buffer
+    return Status.BAD_ARGUMENT if start + size > _U32_MAX else buffer.get(start, size)
 
 
 @host_function("proxy_get_buffer_status", "u32 -> u32 u32")

@@ -28,12 +28,14 @@ def invoke_service(context: Context, id: bytes, method: bytes, param: bytes) -> 
     name, verb = _text(id), _text(method)
     if name is None or verb is None:
         return Status.BAD_ARGUMENT
+    # Whichever context the guest acts on now, it is the entered one that waits.
+    caller = context.guest.entered or context
     invoke = context.guest.services.invoke
     if invoke is None:
         context.log(LogLevel.ERROR, f"cannot invoke {name!r}: this host routes no functions")
         return Status.INTERNAL_FAILURE
     try:
-        return invoke(ServiceCall(name, verb, param, context.chain, context.guest.expires))
+        return invoke(ServiceCall(name, verb, param, caller.chain, context.guest.expires))
     except AnyWasmError as error:
         context.log(LogLevel.ERROR, f"cannot invoke {name!r}: {error}")
         return Status.INTERNAL_FAILURE
@@ -51,8 +53,12 @@ def get_state(context: Context, store: bytes, key: bytes) -> bytes | Status:
         known = ", ".join(stores) or "none"
         context.log(LogLevel.ERROR, f"unknown state store {name!r}; configured stores: {known}")
         return Status.INTERNAL_FAILURE
+    left = context.guest.expires - time.monotonic()
+    if left <= 0:
+        context.log(LogLevel.ERROR, f"cannot read state store {name!r}: no time is left")
+        return Status.INTERNAL_FAILURE
     try:
-        value = opened.get(key, context.guest.expires - time.monotonic())
+        value = opened.get(key, left)
     except AnyWasmError as error:
         context.log(LogLevel.ERROR, f"cannot read state store {name!r}: {error}")
         return Status.INTERNAL_FAILURE

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @wasi_function("proc_exit", "i", returns=False)
 def proc_exit(guest: Guest, code: int) -> None:
     """Return to the guest, as Envoy does: a plugin cannot end its host."""
-    guest.effective.log(LogLevel.INFO, f"the guest called proc_exit({code}), which does nothing")
+    guest.effective.log(LogLevel.DEBUG, f"the guest called proc_exit({code}), which does nothing")
 
 
 @wasi_function("proc_raise", "i")

@@ -33,8 +33,6 @@ _RAISED_AT = ctypes.addressof(_RAISED)
 
 #: Views of host functions' slots that are kept, one for each depth of the guest's stack.
 _MOST_VIEWS = 64
-#: The innermost frames that a backtrace holds.
-_MOST_FRAMES = 64
 
 _MIB = 1 << 20
 #: The stack of a thread is taken to be no larger than this, which is what Linux gives by default.
@@ -97,12 +95,15 @@ class Stack:
         """Bytes of wasm3's stack with which guest code of that `ratio` stays in the budget."""
         return self.budget // ratio // 8 * 8
 
-    def enter(self) -> int:
-        """The lowest address of this thread's stack; called once per thread.
+    def low(self) -> int:
+        """The lowest address of this thread's stack.
 
         Raises:
             ConcurrencyError: When its stack is too small for guest code.
         """
+        known: int | None = getattr(self.threads, "low", None)
+        if known is not None:
+            return known
         low, size = _thread_stack()
         needed = self.budget + 2 * self.reserve
         if size < needed:
@@ -140,14 +141,14 @@ def _measure(library: Wasm3Library) -> tuple[int, int]:
         return 0
 
     machine = Machine(library, _PROBE, 4096)
-    argument = ctypes.c_uint32()
-    arguments = (ctypes.c_void_p * 1)(ctypes.addressof(argument))
+    argument = ctypes.c_uint64()
+    arguments = ctypes.c_uint32(1), (ctypes.c_void_p * 1)(ctypes.addressof(argument))
     try:
         machine.link(0, HOST_FUNCTION(note))
         machine.compile()
         for index, depth in ((1, 0), (1, _PROBE_DEPTH), (2, _PROBE_DEPTH), (3, 0), (4, 0)):
             argument.value = depth
-            machine.check(library.m3_Call(machine.function(index), 1, arguments))
+            machine.check(library.m3_Call(ctypes.c_void_p(machine.function(index)), *arguments))
     finally:
         machine.close()
     start, direct, indirect, loops, plain = (depths[0] - depth for depth in depths)
@@ -157,16 +158,6 @@ def _measure(library: Wasm3Library) -> tuple[int, int]:
             "native stack; rebuild it with pip install --force-reinstall --no-binary pywasm3"
         )
     return max(direct, indirect) // _PROBE_DEPTH, loops // 8
-
-
-class _Frame(ctypes.Structure):
-    """M3BacktraceFrame."""
-
-    _fields_ = (
-        ("offset", ctypes.c_uint32),
-        ("function", ctypes.c_size_t),
-        ("next", ctypes.c_size_t),
-    )
 
 
 class Calls:
@@ -190,37 +181,34 @@ class Calls:
         self._memory = memory
         self._name = name
         self._low = 0
-        #: What `context + sp * ratio` must reach in a host function, or the guest goes no deeper:
-        #: below it the native stack would not do for the rest of wasm3's, and the reserve.
-        self._floor = 0
+        #: For each host function, what is known of the places where its slots have been.
+        self._known: list[dict[int, tuple[Any, ...]]] = []
         fields = machine.fields
         self._end = fields.stack + 4 * fields.stack_slots
 
     def bind_export(self, function: int, type: FuncType, slots: Slots) -> Callable[[], None]:
         """What runs the function on `slots`, and raises what ended it early."""
-        address = ctypes.c_void_p(function)
-        addresses = slots.addresses
-        argc, retc = len(type.params), len(type.results)
+        address, addresses = ctypes.c_void_p(function), slots.addresses
+        argc, retc = ctypes.c_uint32(len(type.params)), ctypes.c_uint32(len(type.results))
+        has_results = bool(type.results)
         call, get_results = self._library.m3_Call, self._library.m3_GetResults
-        threads, memory_moved, enter, fail = (
-            self._stack.threads,
-            self._memory.invalidate,
-            self._enter,
-            self._fail,
-        )
+        stack, threads = self._stack, self._stack.threads
+        memory_may_move = self._memory.invalidate
 
         def invoke() -> None:
             try:
-                if threads.low != self._low:
-                    enter(threads.low)
+                low = threads.low
             except AttributeError:
-                enter(self._stack.enter())
+                low = stack.low()
+            if low != self._low:
+                self._enter(low)
             _leave_room()
+            # Before the call: after it a KeyboardInterrupt could come first.
+            memory_may_move()
             failed = call(address, argc, addresses)
-            memory_moved()
             if failed:
-                fail(failed)
-            if retc:
+                self._fail(failed)
+            if has_results:
                 get_results(address, retc, addresses)
 
         return invoke
@@ -234,7 +222,7 @@ class Calls:
         gate, failed = self._gate, 0
         gate.acquire(False)
         try:
-            self._enter(getattr(self._stack.threads, "low", None) or self._stack.enter())
+            self._enter(self._stack.low())
             _leave_room()
             failed = self._library.m3_RunStart(self._machine.module)
             if failed:
@@ -255,21 +243,25 @@ class Calls:
         host = slot_host(name, type, LAYOUT, fn)
         block = ctypes.c_uint64 * max(1, len(type.params) + len(type.results))
         known: dict[int, tuple[Any, ...]] = {}
-        gate, ratio, memory_moved = self._gate, self._ratio, self._memory.invalidate
+        self._known.append(known)
+        gate, memory_may_move = self._gate, self._memory.invalidate
 
         def view(sp: int) -> tuple[Any, ...]:
             if len(known) >= _MOST_VIEWS:
                 known.clear()
             views = SlotViews(memoryview(block.from_address(sp)).cast("B"))
-            known[sp] = slots = (views.q, views.d, views.f, views.b)
-            return slots
+            # Below this the native stack would not do for the rest of wasm3's, and the reserve.
+            floor = self._low + self._stack.reserve + (self._end - sp) * self._ratio
+            known[sp] = found = (floor, views.q, views.d, views.f, views.b)
+            return found
 
         def called(runtime: int, context: int, sp: int, memory: int) -> int:
             try:
-                if context + sp * ratio < self._floor:
+                floor, q, d, f, b = known.get(sp) or view(sp)
+                if context < floor:
                     raise TrapError(TrapKind.STACK_OVERFLOW)
-                memory_moved()
-                host(*(known.get(sp) or view(sp)))
+                host(q, d, f, b)
+                memory_may_move()
             except BaseException as error:
                 gate.pending = error
                 return _RAISED_AT
@@ -278,31 +270,17 @@ class Calls:
         return HOST_FUNCTION(called)
 
     def _enter(self, low: int) -> None:
+        """Take over for the thread whose stack ends at `low`."""
         self._low = low
-        self._floor = low + self._stack.reserve + self._end * self._ratio
+        for known in self._known:
+            known.clear()
 
     def _fail(self, failed: int) -> None:
-        backtrace = () if failed == _RAISED_AT else self._backtrace()
-        self._library.ClearBacktrace(self._machine.runtime)
         pending = self._gate.take_pending()
-        if pending is not None:
+        if failed == _RAISED_AT and pending is not None:
+            self._machine.forget_backtrace()
             raise pending
-        raise self._traps.error(failed, backtrace)
-
-    def _backtrace(self) -> tuple[str, ...]:
-        first, second = self._machine.function(0), self._machine.function(1)
-        names: list[str] = []
-        at = ctypes.c_size_t.from_address(
-            self._library.m3_GetBacktrace(self._machine.runtime)
-        ).value
-        while at and len(names) < _MOST_FRAMES:
-            frame = _Frame.from_address(at)
-            # A function that did not get so far as to begin is not noted.
-            if frame.function:
-                index = (frame.function - first) // (second - first) if second else 0
-                names.append(self._name(index))
-            at = frame.next
-        return tuple(names)
+        raise self._traps.error(failed, self._machine, self._name)
 
 
 def _leave_room() -> None:

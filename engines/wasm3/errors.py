@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ from anywasm.core.errors import AnyWasmError, OutOfMemoryError, TrapError, TrapK
 from anywasm.engines.wasm3.library import Wasm3Error
 
 if TYPE_CHECKING:
-    from anywasm.engines.wasm3.library import Wasm3Library
+    from anywasm.engines.wasm3.library import Machine, Wasm3Library
 
 #: wasm3's error constants that end guest code, by what they mean.
 _TRAPS = {
@@ -25,6 +25,8 @@ _TRAPS = {
     "m3Err_trapUnreachable": TrapKind.UNREACHABLE,
     "m3Err_trapStackOverflow": TrapKind.STACK_OVERFLOW,
 }
+#: The innermost frames that a backtrace holds.
+_MOST_FRAMES = 64
 _NO_MEMORY = ("m3Err_mallocFailed", "m3Err_mallocFailedCodePage")
 
 
@@ -41,8 +43,16 @@ class Traps:
             self._kinds[address] = (kind, text.removeprefix("[trap] "))
         self._no_memory = {library.text(name)[0] for name in _NO_MEMORY}
 
-    def error(self, address: int, backtrace: tuple[str, ...]) -> AnyWasmError:
-        """The error for guest code that ended with `address`."""
+    def error(self, address: int, machine: Machine, name: Callable[[int], str]) -> AnyWasmError:
+        """The error for guest code that ended with `address`.
+
+        Args:
+            address: What wasm3 returned.
+            machine: Where it ran; its backtrace is taken and forgotten.
+            name: Gives the name of a function's index.
+        """
+        backtrace = tuple(map(name, machine.backtrace(_MOST_FRAMES)))
+        machine.forget_backtrace()
         if address in self._no_memory:
             return OutOfMemoryError("wasm3 got no memory to compile a function")
         kind, text = self._kinds.get(address, (TrapKind.OTHER, "wasm3 ended the call"))

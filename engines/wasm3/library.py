@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import importlib.metadata
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from ctypes import c_char_p, c_size_t, c_uint32, c_void_p
 from typing import Any
 
@@ -26,14 +26,17 @@ HOST_FUNCTION = ctypes.CFUNCTYPE(c_size_t, c_size_t, c_size_t, c_size_t, c_size_
 _STACK_SLACK = 4 * 8000
 _SLOT = 4
 
-_Signature = tuple[Any, tuple[Any, ...]]
+#: Result and arguments. Without arguments nothing is converted, which halves the time of a call:
+#: what is passed must be ctypes objects.
+_Signature = tuple[Any, "tuple[Any, ...] | None"]
 #: Functions that run or compile guest code: called with the GIL released.
 _RELEASED: dict[str, _Signature] = {
-    "m3_Call": (c_size_t, (c_void_p, c_uint32, c_void_p)),
+    "m3_Call": (c_size_t, None),
     "m3_RunStart": (c_size_t, (c_void_p,)),
     "m3_ParseModule": (c_size_t, (c_void_p, c_void_p, c_char_p, c_uint32)),
     "m3_LoadModule": (c_size_t, (c_void_p, c_void_p)),
     "m3_CompileModule": (c_size_t, (c_void_p,)),
+    "CompileFunction": (c_size_t, (c_void_p,)),
     "ResizeMemory": (c_size_t, (c_void_p, c_uint32)),
 }
 #: Functions that are over before another thread could use the GIL.
@@ -43,7 +46,7 @@ _HELD: dict[str, _Signature] = {
     "m3_NewRuntime": (c_size_t, (c_void_p, c_uint32, c_void_p)),
     "m3_FreeRuntime": (None, (c_void_p,)),
     "m3_FreeModule": (None, (c_void_p,)),
-    "m3_GetResults": (c_size_t, (c_void_p, c_uint32, c_void_p)),
+    "m3_GetResults": (c_size_t, None),
     "m3_GetMemory": (c_size_t, (c_void_p, c_void_p, c_uint32)),
     "m3_FindGlobal": (c_size_t, (c_void_p, c_char_p)),
     "m3_GetGlobal": (c_size_t, (c_void_p, c_void_p)),
@@ -83,6 +86,12 @@ class ErrorInfo(ctypes.Structure):
         ("line", c_uint32),
         ("message", c_char_p),
     )
+
+
+class _Frame(ctypes.Structure):
+    """M3BacktraceFrame."""
+
+    _fields_ = (("offset", c_uint32), ("function", c_size_t), ("next", c_size_t))
 
 
 class Wasm3Error(Exception):
@@ -241,18 +250,41 @@ class Machine:
             self._library.LinkRawFunction(self.module, self.function(index), None, address, None)
         )
 
-    def compile(self) -> None:
-        """Compile all functions; imported ones must be linked.
+    def compile(self, functions: Iterable[int] | None = None) -> None:
+        """Compile all functions, or those of the indices given; called once, with imports linked.
+
+        What is not compiled now is when it is first called from compiled code.
 
         Raises:
             Wasm3Error: When wasm3 cannot compile one.
         """
-        self.check(self._library.m3_CompileModule(self.module))
+        if functions is None:
+            self.check(self._library.m3_CompileModule(self.module))
+        else:
+            for index in functions:
+                self.check(self._library.CompileFunction(self.function(index)))
+
+    def backtrace(self, most: int) -> list[int]:
+        """The indices of the functions that the last trap ended, innermost first."""
+        first, second = self.function(0), self.function(1)
+        indices: list[int] = []
+        at = c_size_t.from_address(self._library.m3_GetBacktrace(self.runtime)).value
+        while at and len(indices) < most:
+            frame = _Frame.from_address(at)
+            # A function that did not get so far as to begin is not noted.
+            if frame.function:
+                indices.append((frame.function - first) // (second - first) if second else 0)
+            at = frame.next
+        return indices
+
+    def forget_backtrace(self) -> None:
+        """Free what wasm3 noted of the last trap."""
+        self._library.ClearBacktrace(self.runtime)
 
     def close(self) -> None:
         """Free it all. Idempotent."""
         if self.runtime:
-            self._library.ClearBacktrace(self.runtime)
+            self.forget_backtrace()
             self._library.m3_FreeRuntime(self.runtime)
             self._library.m3_FreeEnvironment(self._environment)
             self.runtime = 0

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from anywasm.core.binary import ModuleInterface, function_names
 from anywasm.core.binary.cursor import Cursor
-from anywasm.core.binary.expressions import skip_expression
-from anywasm.core.binary.sections import SectionId, sections
+from anywasm.core.binary.sections import HEADER_SIZE, SectionId, sections
 from anywasm.core.binary.types import read_memory_type, read_table_type, read_types, read_value_type
 from anywasm.core.errors import InstantiationError
 from anywasm.core.gate import CallGate
@@ -17,7 +16,7 @@ from anywasm.core.instance import Instance
 from anywasm.core.limits import ResourceLimits
 from anywasm.core.memory import PAGE_SIZE
 from anywasm.core.module import Module
-from anywasm.core.types import FuncType, MemoryType
+from anywasm.core.types import ExternKind, FuncType, MemoryType
 from anywasm.engines.wasm3.calls import Calls, Stack
 from anywasm.engines.wasm3.errors import map_exceptions
 from anywasm.engines.wasm3.instance import Wasm3Instance
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
 
     from anywasm.engines.wasm3.vm import Wasm3VM
 
+#: Blocks nested so little that wasm3 may compile them on any stack.
+SHALLOW = 64
 #: The longest table that wasm3 can have (d_m3MaxSaneTableSize).
 _LONGEST_TABLE = 100_000
 _AFTER_ELEMENTS = (SectionId.DATA_COUNT, SectionId.CODE, SectionId.DATA)
@@ -101,6 +102,12 @@ class Wasm3Module(Module):
         self._vm = vm
         self._guest = guest
         self._starts = interface.start is not None
+        imported = len(interface.imports)
+        self._entries = {
+            export.index
+            for export in interface.exports
+            if export.kind is ExternKind.FUNCTION and export.index >= imported
+        }
         self._names: dict[int, str] | None = None
 
     def function_name(self, index: int) -> str:
@@ -117,7 +124,7 @@ class Wasm3Module(Module):
         machine = None
         try:
             with map_exceptions(InstantiationError, "the module cannot be instantiated"):
-                machine = vm.load_machine(guest)
+                machine = vm.load_machine(guest, guest.wasm)
                 memory = Wasm3Memory(vm.library, gate, machine)
                 if guest.memory is not None:
                     memory.limit(guest.memory.limits.maximum, limits.memory_bytes)
@@ -125,7 +132,10 @@ class Wasm3Module(Module):
                 for index, (wanted, fn) in enumerate(zip(self.imports, imports)):
                     host = calls.bind_host(str(wanted), cast(FuncType, wanted.type), fn)
                     machine.link(index, host)
-                machine.compile()
+                # The rest is compiled on demand, which makes instances cheap; wasm3's compiler must
+                # recurse so little then that it may run at any depth of the guest's stack.
+                shallow = guest.nesting <= SHALLOW
+                machine.compile(self._entries if shallow else None)
             if self._starts:
                 calls.start()
         except BaseException:
@@ -184,12 +194,7 @@ def _read_elements(cursor: Cursor, count: int, table: int) -> str | None:
     """Why the element segments do not fit the table, or None."""
     unfit = None
     for segment in range(count):
-        offset_at = cursor.position
-        if cursor.u32() != 0 or cursor.u8() != _I32_CONST:
-            raise cursor.error("wasm3 has only element segments of the first version", offset_at)
-        offset = cursor.s32() & 0xFFFFFFFF
-        if cursor.u8() != _END:
-            raise cursor.error("wasm3 has no extended constant expressions", offset_at)
+        offset = _read_offset(cursor)
         length = cursor.count()
         for _ in range(length):
             cursor.u32()
@@ -203,11 +208,30 @@ def _read_elements(cursor: Cursor, count: int, table: int) -> str | None:
 
 def _check_data(cursor: Cursor) -> None:
     for _ in range(cursor.count()):
-        start = cursor.position
-        if cursor.u32() != 0:
-            raise cursor.error("wasm3 has no passive data segments", start)
-        skip_expression(cursor)
+        _read_offset(cursor)
         cursor.bytes(cursor.u32())
+
+
+def _read_offset(cursor: Cursor) -> int:
+    """Where an active segment of the first version begins; refuses all others."""
+    start = cursor.position
+    if cursor.u32() != 0 or cursor.u8() != _I32_CONST:
+        raise cursor.error("wasm3 has only active segments of table or memory 0", start)
+    offset = cursor.s32() & 0xFFFFFFFF
+    if cursor.u8() != _END:
+        raise cursor.error("wasm3 has no extended constant expressions", start)
+    return offset
+
+
+def without_memory(wasm: bytes) -> bytes:
+    """The same code with an empty memory and no data: a trial of it takes no memory."""
+    kept = [wasm[:HEADER_SIZE]]
+    for section in sections(wasm):
+        if section.id is SectionId.MEMORY:
+            kept.append(bytes((SectionId.MEMORY, 3, 1, 0, 0)))
+        elif section.id not in (SectionId.CUSTOM, SectionId.DATA, SectionId.DATA_COUNT):
+            kept.append(wasm[section.start : section.body.end])
+    return b"".join(kept)
 
 
 def _read_code(
@@ -223,10 +247,10 @@ def _read_code(
             frame += _SLOT * cursor.u32()
             read_value_type(cursor)
         start = cursor.position
-        # Most functions are so small that counting bytes settles it.
+        # For most functions counting the bytes that may open a block settles it.
         loops = wasm.count(_LOOP, start, end)
         depth = loops + wasm.count(_BLOCK, start, end) + wasm.count(_IF, start, end)
-        if depth > deepest or stack.ratio(loops, frame) > worst:
+        if depth > max(deepest, SHALLOW) or stack.ratio(loops, frame) > worst:
             depth, loops = _nesting(wasm, cursor, end)
         deepest = max(deepest, depth)
         worst = max(worst, stack.ratio(loops, frame))

@@ -13,8 +13,8 @@ from anywasm.core.types import ExternKind
 from anywasm.core.vm import VM
 from anywasm.engines.wasm3.calls import Stack
 from anywasm.engines.wasm3.errors import Traps, map_exceptions
-from anywasm.engines.wasm3.library import HOST_FUNCTION, Machine, Wasm3Error, Wasm3Library
-from anywasm.engines.wasm3.module import Guest, Wasm3Module, prepare
+from anywasm.engines.wasm3.library import HOST_FUNCTION, Machine, Wasm3Library
+from anywasm.engines.wasm3.module import SHALLOW, Guest, Wasm3Module, prepare, without_memory
 
 if TYPE_CHECKING:
     from anywasm.core.binary import ModuleInterface
@@ -25,12 +25,8 @@ UNVALIDATED = "ANYWASM_WASM3_UNVALIDATED"
 
 #: Native bytes that wasm3's compiler takes for a block in a block (300 to 400), with a margin.
 _NATIVE_NESTING = 1024
-#: Native bytes that any thread has.
-_ANY_THREAD = 64 * 1024
 #: Bytes of wasm3's stack without which a guest is not worth starting.
 _SMALLEST_STACK = 16 * 1024
-#: What wasm3 says of modules that are valid but cannot be instantiated.
-_UNFIT = ("data segment out of bounds", "linear memory limitation exceeded")
 
 
 class Wasm3VM(VM):
@@ -58,6 +54,8 @@ class Wasm3VM(VM):
                 Feature.SIGN_EXTENSION,
                 Feature.SATURATING_FLOAT_TO_INT,
                 Feature.MULTI_VALUE,
+                # memory.copy and memory.fill; passive segments are refused.
+                Feature.BULK_MEMORY,
             }
         ),
     )
@@ -83,31 +81,29 @@ class Wasm3VM(VM):
         if guest.nesting * _NATIVE_NESTING > self.stack.budget:
             raise CompileError(f"wasm3 cannot compile blocks nested {guest.nesting} deep")
         if self.stack.size(guest.ratio) < _SMALLEST_STACK:
-            raise CompileError("wasm3 cannot run loops nested that deep in a function that small")
+            raise CompileError(
+                "wasm3 would have too small a stack to run this module safely: its loops nest too "
+                "deep, or threads have small stacks here (ulimit -s)"
+            )
         if guest.unfit is None:
             self._probe(guest, len(interface.imports))
         return Wasm3Module(self, interface, guest)
 
-    def load_machine(self, guest: Guest) -> Machine:
-        """A machine with the guest loaded, not linked nor compiled.
+    def load_machine(self, guest: Guest, wasm: bytes) -> Machine:
+        """A machine with `wasm`, the guest or a part of it, loaded, but not linked nor compiled.
 
         Raises:
             Wasm3Error: When wasm3 refuses it.
             ConcurrencyError: When this thread's stack is too small to compile it.
         """
-        if guest.nesting * _NATIVE_NESTING > _ANY_THREAD:
-            self.stack.enter()
-        return Machine(self.library, guest.wasm, self.stack.size(guest.ratio))
+        if guest.nesting > SHALLOW:
+            self.stack.low()
+        return Machine(self.library, wasm, self.stack.size(guest.ratio))
 
     def _probe(self, guest: Guest, imports: int) -> None:
         """Let wasm3 compile the guest once, so that what it lacks is known now."""
         with map_exceptions(CompileError, "wasm3 cannot run this module"):
-            try:
-                machine = self.load_machine(guest)
-            except Wasm3Error as refused:
-                if refused.text in _UNFIT:
-                    return
-                raise
+            machine = self.load_machine(guest, without_memory(guest.wasm))
             try:
                 for index in range(imports):
                     machine.link(index, _NOTHING)

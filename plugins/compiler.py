@@ -22,7 +22,9 @@ class ModuleCompiler:
         self._lock = threading.Lock()
         self._modules: weakref.WeakValueDictionary[tuple[str, str], Module]
         self._modules = weakref.WeakValueDictionary()
-        self._compiling: dict[tuple[str, str], threading.Lock] = {}
+        # A lock lasts as long as somebody holds on to it, so that all who want one module meet.
+        self._locks: weakref.WeakValueDictionary[tuple[str, str], threading.Lock]
+        self._locks = weakref.WeakValueDictionary()
 
     def compile(self, engine: str, source: ModuleSource) -> Module:
         """The compiled module.
@@ -32,16 +34,12 @@ class ModuleCompiler:
         """
         key = (engine, source.sha256)
         with self._lock:
-            busy = self._compiling.setdefault(key, threading.Lock())
+            compiling = self._locks.setdefault(key, threading.Lock())
         try:
-            with busy:
+            with compiling:
                 module = self._modules.get(key)
                 if module is None:
                     module = self._modules[key] = get_wasm_engine(engine).compile(source.wasm)
                 return module
         except AnyWasmError as error:
             raise PluginLoadError(f"the module {source.path}: {error}") from error
-        finally:
-            with self._lock:
-                if not busy.locked():
-                    self._compiling.pop(key, None)

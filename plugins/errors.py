@@ -16,7 +16,7 @@ class PluginStartError(PluginError):
 class PluginNotFoundError(PluginError):
     """No plugin of that name is installed."""
 
-    def __init__(self, name: str, known: tuple[str, ...]) -> None:
+    def __init__(self, name: str, known: tuple[str, ...] = ()) -> None:
         self.name = name
         listed = ", ".join(known) or "none"
         super().__init__(f"no plugin named {name!r} is installed; installed: {listed}")

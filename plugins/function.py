@@ -95,6 +95,8 @@ class FunctionStream:
         self._request = request
         self._chain = chain
         self.resumed = threading.Event()
+        self._context: StreamContext | None = None
+        # It never ends the stream itself: it may be finalized by any thread, without the lease.
         self._steps = self._run()
 
     def advance(self) -> FunctionResponse | None:
@@ -107,8 +109,10 @@ class FunctionStream:
             FunctionFailedError: When the guest traps, refuses or says nothing.
             FunctionTimeoutError: When time is up.
         """
+        paused = False
         try:
             next(self._steps)
+            paused = True
         except StopIteration as end:
             response: FunctionResponse = end.value
             return response
@@ -118,6 +122,9 @@ class FunctionStream:
             raise FunctionTimeoutError(str(error), self.plugin.name, self.phase) from error
         except AnyWasmError as error:
             raise FunctionFailedError(str(error), self.plugin.name, self.phase) from error
+        finally:
+            if not paused:
+                self._end()
         return None
 
     def abandon(self) -> FunctionTimeoutError:
@@ -126,7 +133,7 @@ class FunctionStream:
         Returns:
             The error for the client.
         """
-        self._steps.close()
+        self._end()
         return FunctionTimeoutError(
             "the function paused and nobody resumed it", self.plugin.name, self.phase
         )
@@ -134,15 +141,15 @@ class FunctionStream:
     def _run(self) -> Steps:
         stream = self._guest.create_stream(self.slot.root, self.deadline, self._chain)
         stream.notify = self.resumed.set
-        try:
-            yield from self._on_request(stream)
-            return (yield from self._on_response(stream))
-        finally:
-            self._end(stream)
+        self._context = stream
+        yield from self._on_request(stream)
+        return (yield from self._on_response(stream))
 
-    def _end(self, stream: StreamContext) -> None:
+    def _end(self) -> None:
+        if self._context is None:
+            return
         try:
-            self._guest.end(stream)
+            self._guest.end(self._context)
         except AnyWasmError as error:
             # The answer stands; the guest is broken and will be replaced.
             _log.error("plugin %s: the guest failed after it answered: %s", self.plugin.name, error)
@@ -180,14 +187,19 @@ class FunctionStream:
         answer = self._answer(stream)
         headers = stream.maps[MapType.HTTP_RESPONSE_HEADERS]
         assert headers is not None
+        local = stream.local_response
         ends = not answer.data
         yield from self._call(
             stream, "on_response_headers", StreamType.HTTP_RESPONSE, len(headers), int(ends)
         )
-        if not ends:
+        if not ends and stream.local_response is local:
             yield from self._call(
                 stream, "on_response_body", StreamType.HTTP_RESPONSE, len(answer.data), 1
             )
+        if stream.local_response is not local:
+            # Nothing has gone to the client yet, so that the answer can still be another. The
+            # callbacks do not see that one, as in Envoy.
+            answer = self._answer(stream)
         return self._finish(headers, answer)
 
     def _answer(self, stream: StreamContext) -> Buffer:
@@ -204,7 +216,6 @@ class FunctionStream:
             raise self._failure("the function gave no answer")
         if answer.data and headers.get(b"content-type") is None:
             headers.add(*_TEXT)
-        stream.local_response = None
         return answer
 
     def _finish(self, headers: HeaderMap, answer: Buffer) -> FunctionResponse:
@@ -230,12 +241,13 @@ class FunctionStream:
         if callback is None:
             return
         self.phase = name
+        local = stream.local_response
         stream.continued.discard(direction)
         action = self._guest.call(stream, callback, stream.id, *args)
         while True:
             if stream.closed:
                 raise self._failure("the function closed its stream")
-            if stream.local_response is not None or action == Action.CONTINUE or not may_pause:
+            if stream.local_response is not local or action == Action.CONTINUE or not may_pause:
                 return
             if direction in stream.continued:
                 return

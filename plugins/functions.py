@@ -7,8 +7,10 @@ from collections.abc import Collection
 
 from anywasm.abi.host import ServiceCall
 from anywasm.plugins.errors import (
+    FunctionBusyError,
     FunctionFailedError,
     FunctionRecursionError,
+    FunctionTimeoutError,
     PoolClosedError,
 )
 from anywasm.plugins.function import FunctionRequest, FunctionResponse, FunctionStream
@@ -147,7 +149,10 @@ class FunctionService:
         while True:
             awake = stream.resumed.wait(max(0.0, stream.deadline - time.monotonic()))
             stream.resumed.clear()
-            pool.reacquire(slot, stream.deadline + stream.plugin.config.timeouts.call)
+            try:
+                pool.reacquire(slot, stream.deadline + stream.plugin.config.timeouts.call)
+            except FunctionBusyError as error:
+                raise FunctionTimeoutError(str(error), stream.plugin.name, stream.phase) from error
             done = True
             try:
                 if not awake:

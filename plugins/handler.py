@@ -11,8 +11,9 @@ from anywasm.plugins.plugin import Plugin
 class PluginHandler(Protocol):
     """Told about each plugin's life, in this order; the names are MOSN's.
 
-    Calls for one plugin never overlap. An exception from the first two stops the change, and the
-    plugin that served before goes on serving.
+    Calls for one plugin never overlap. An exception from the first two stops the change: the
+    handlers are told of the plugin that served before, which goes on serving, and then that the new
+    one is gone.
     """
 
     def on_config_update(self, config: PluginConfig) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
+from anywasm.core.errors import ClosedError
+
 T = TypeVar("T")
 
 
@@ -41,31 +43,41 @@ class OwnThread(Home):
     def __init__(self, name: str) -> None:
         self._jobs: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None]
         self._jobs = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._closed = False
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
     def run(self, job: Callable[[], T]) -> T:
-        """Run `job` in the guest's thread; called from that thread it runs at once."""
+        """Run `job` in the guest's thread; called from that thread it runs at once.
+
+        Raises:
+            ClosedError: After `close`.
+        """
         if threading.current_thread() is self._thread:
             return job()
         future: Future[T] = Future()
-        self._jobs.put((job, future))
+        with self._lock:
+            if self._closed:
+                raise ClosedError("the guest's thread has ended")
+            self._jobs.put((job, future))
         return future.result()
 
     def _work(self) -> None:
         while (item := self._jobs.get()) is not None:
             job, future = item
             try:
-                result = job()
+                future.set_result(job())
             except BaseException as error:  # it belongs to whoever waits
                 future.set_exception(error)
-            else:
-                future.set_result(result)
             # Neither a result nor a guest may live on until the next job comes.
             del item, job, future
 
     def close(self) -> None:
         """End the thread once the jobs that were given are done."""
-        self._jobs.put(None)
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._jobs.put(None)
         if threading.current_thread() is not self._thread:
             self._thread.join()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import suppress
 from enum import Enum
 
 from anywasm.abi.host import HostServices
@@ -39,7 +40,7 @@ class PluginManager:
         self._handlers: list[PluginHandler] = []
         self._lock = threading.Lock()
         self._wrappers: dict[str, PluginWrapper] = {}
-        self._adding: set[str] = set()
+        self._changing: set[str] = set()
         self._retiring: set[threading.Thread] = set()
 
     def add_handler(self, handler: PluginHandler) -> None:
@@ -61,9 +62,9 @@ class PluginManager:
             PluginError: When it cannot be loaded or started; nothing has changed then.
         """
         with self._lock:
-            if config.name in self._wrappers or config.name in self._adding:
+            if config.name in self._wrappers or config.name in self._changing:
                 raise PluginExistsError(f"plugin {config.name!r} is installed already")
-            self._adding.add(config.name)
+            self._changing.add(config.name)
         try:
             plugin = Plugin.load(config, self._services, self._compiler)
             try:
@@ -77,7 +78,7 @@ class PluginManager:
                 self._wrappers[config.name] = wrapper
         finally:
             with self._lock:
-                self._adding.discard(config.name)
+                self._changing.discard(config.name)
         _log.info("plugin %s: serves as %r on %s", plugin.name, plugin.id, plugin.module.vm.name)
 
     def add_or_update(self, config: PluginConfig) -> Change:
@@ -125,10 +126,14 @@ class PluginManager:
         """
         with self._lock:
             wrapper = self._wrappers.pop(name, None)
-            known = tuple(self._wrappers)
-        if wrapper is None:
-            raise PluginNotFoundError(name, known)
-        wrapper.remove()
+            if wrapper is None:
+                raise PluginNotFoundError(name, tuple(self._wrappers))
+            self._changing.add(name)  # nobody adds it again before all have heard that it is gone
+        try:
+            wrapper.remove()
+        finally:
+            with self._lock:
+                self._changing.discard(name)
         _log.info("plugin %s: uninstalled", name)
 
     def get(self, name: str) -> PluginWrapper:
@@ -162,7 +167,8 @@ class PluginManager:
     def close(self) -> None:
         """Remove every plugin and wait until all are drained. Idempotent."""
         for wrapper in self.list():
-            self.uninstall(wrapper.name)
+            with suppress(PluginNotFoundError):  # somebody else was faster
+                self.uninstall(wrapper.name)
         with self._lock:
             retiring = tuple(self._retiring)
         for thread in retiring:

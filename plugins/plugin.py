@@ -99,10 +99,10 @@ class Plugin:
         try:
             told = guest.get_id()
             if told is not None:
+                if ids and told not in ids:
+                    known = next(iter(ids))
+                    raise PluginStartError(f"its instances tell different ids: {known}, {told}")
                 ids.add(told)
-                if len(ids) > 1:
-                    names = ", ".join(sorted(ids))
-                    raise PluginStartError(f"its instances tell different ids: {names}")
             return Slot(guest, guest.create_root(self.identity), home)
         except BaseException:
             guest.close()

@@ -28,25 +28,30 @@ class Slot:
 
     Attributes:
         streams: Streams that are bound to it, running or paused.
+        wanted: How many of them are waiting to lease it again.
     """
 
     guest: Guest
     root: RootContext
     home: Home
     streams: int = 0
+    wanted: int = 0
 
     def close(self) -> None:
         """Shut the guest down and free it, where it lives."""
-        self.home.run(self.guest.close)
-        self.home.close()
+        try:
+            self.home.run(self.guest.close)
+        finally:
+            self.home.close()
 
 
 class InstancePool:
     """A fixed number of instances. Thread-safe.
 
     A free instance is taken before a busy one is waited for, the one used last first, since it is
-    warm. A stream may lease its own instance again after a pause. Broken instances are replaced in
-    the background, with growing pauses while that fails.
+    warm. Who waits longest is served first. A stream may lease its own instance again after a
+    pause, before new streams get it. Broken instances are replaced in the background, with growing
+    pauses while that fails.
 
     Args:
         plugin: The plugin's name, for messages.
@@ -59,6 +64,7 @@ class InstancePool:
         self._make = make
         self._changed = threading.Condition()
         self._idle: deque[Slot] = deque()
+        self._queue: deque[object] = deque()
         self._slots: set[Slot] = set()
         self._size = size
         self._closed = False
@@ -85,7 +91,7 @@ class InstancePool:
                 self._idle.append(slot)
                 self._changed.notify_all()
                 return
-        slot.close()
+        self._close_quietly(slot)
 
     @property
     def slots(self) -> tuple[Slot, ...]:
@@ -104,19 +110,28 @@ class InstancePool:
         return len(self._idle)
 
     def try_acquire(self) -> Slot | None:
-        """Lease a free instance, or None when all are busy. Never waits.
+        """Lease a free instance, or None when all are busy or others wait. Never waits.
 
         Raises:
             PoolClosedError: After `close`.
         """
         with self._changed:
-            if self._closed:
-                raise PoolClosedError(f"plugin {self._plugin!r} was replaced or removed")
-            if not self._idle:
-                return None
-            slot = self._idle.pop()
+            self._check_open()
+            return None if self._queue else self._take()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise PoolClosedError(f"plugin {self._plugin!r} was replaced or removed")
+
+    def _free(self) -> Slot | None:
+        return next((slot for slot in reversed(self._idle) if not slot.wanted), None)
+
+    def _take(self) -> Slot | None:
+        slot = self._free()
+        if slot is not None:
+            self._idle.remove(slot)
             slot.streams += 1
-            return slot
+        return slot
 
     def acquire(self, deadline: float) -> Slot:
         """Lease a free instance for a new stream, waiting for one if need be.
@@ -128,12 +143,22 @@ class InstancePool:
             FunctionBusyError: When none became free in time.
             PoolClosedError: After `close`.
         """
-        while True:
-            slot = self.try_acquire()
-            if slot is not None:
+        ticket = object()
+
+        def ready() -> bool:
+            return self._closed or (self._queue[0] is ticket and self._free() is not None)
+
+        with self._changed:
+            self._queue.append(ticket)
+            try:
+                self._wait(ready, deadline)
+                self._check_open()
+                slot = self._take()
+                assert slot is not None
                 return slot
-            with self._changed:
-                self._wait(lambda: bool(self._idle) or self._closed, deadline)
+            finally:
+                self._queue.remove(ticket)
+                self._changed.notify_all()  # it may be the next one's turn
 
     def reacquire(self, slot: Slot, deadline: float) -> None:
         """Lease `slot` again for a stream that is bound to it. Works while the pool drains.
@@ -142,11 +167,15 @@ class InstancePool:
             FunctionBusyError: When it did not become free in time; the stream is given up then.
         """
         with self._changed:
+            slot.wanted += 1
             try:
                 self._wait(lambda: slot in self._idle or slot not in self._slots, deadline)
             except FunctionBusyError:
                 slot.streams -= 1
                 raise
+            finally:
+                slot.wanted -= 1
+                self._changed.notify_all()
             if slot in self._slots:
                 self._idle.remove(slot)
 
@@ -170,7 +199,10 @@ class InstancePool:
             if done:
                 slot.streams -= 1
             broken = slot.guest.failed is not None
-            surplus = (self._closed or len(self._slots) > self._size) and not slot.streams
+            # Streams that paused in a broken instance hear of it from the guest; the last one
+            # closes the instance, as it does with one that is not needed any more.
+            last = not slot.streams
+            surplus = last and (self._closed or len(self._slots) > self._size)
             if slot in self._slots:
                 if broken or surplus:
                     self._slots.discard(slot)
@@ -180,9 +212,7 @@ class InstancePool:
             refill = broken and not self._closed and not self._refilling
             if refill:
                 self._refilling = True
-        if broken and slot.streams:
-            return  # paused streams hear of it from the guest, and the last one closes the slot
-        if broken or surplus:
+        if last and (broken or surplus):
             self._close_quietly(slot)
         if refill:
             name = f"anywasm-refill-{self._plugin}"
@@ -197,7 +227,7 @@ class InstancePool:
                     return
             try:
                 slot = self._make()
-            except AnyWasmError as error:
+            except Exception as error:
                 _log.error("plugin %s: cannot replace a broken instance: %s", self._plugin, error)
                 with self._changed:
                     self._changed.wait_for(lambda: self._closed, pause)
@@ -210,18 +240,27 @@ class InstancePool:
         """Change the number of instances; surplus ones go once their streams have ended.
 
         Raises:
-            AnyWasmError: When an instance cannot be made; the pool keeps what it has.
+            AnyWasmError: When an instance cannot be made; the pool is as it was then.
         """
+        before = self._size
+        self._limit(size)
+        try:
+            while len(self._slots) < size and not self._closed:
+                self._add(self._make())
+        except BaseException:
+            self._limit(before)
+            raise
+
+    def _limit(self, size: int) -> None:
         with self._changed:
             self._size = size
-            surplus = []
-            while len(self._slots) > size and self._idle:
-                surplus.append(self._idle.popleft())
-                self._slots.discard(surplus[-1])
+            surplus = [slot for slot in self._idle if not slot.streams]
+            del surplus[max(0, len(self._slots) - size) :]
+            for slot in surplus:
+                self._idle.remove(slot)
+                self._slots.discard(slot)
         for slot in surplus:
             self._close_quietly(slot)
-        while len(self._slots) < size:
-            self._add(self._make())
 
     def close(self, drain: float) -> bool:
         """Lease nothing more to new streams, and free every instance once its streams have ended.

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
+from typing import NamedTuple
 
 from anywasm.plugins.config import PluginConfig
 from anywasm.plugins.errors import FunctionNotFoundError
 from anywasm.plugins.plugin import Plugin
+
+
+class _Route(NamedTuple):
+    """The plugins of one id, and whose turn it is."""
+
+    plugins: tuple[Plugin, ...]
+    turns: Iterator[int]
+
+
+_NOWHERE = _Route((), itertools.count())
 
 
 class FunctionRouter:
@@ -17,8 +28,7 @@ class FunctionRouter:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._plugins: dict[str, Plugin] = {}
-        self._routes: dict[str, tuple[Plugin, ...]] = {}
-        self._turns: dict[str, Iterator[int]] = {}
+        self._routes: dict[str, _Route] = {}
 
     def set(self, plugin: Plugin) -> None:
         """Route the plugin's id to it, instead of to an earlier version of that name."""
@@ -33,10 +43,10 @@ class FunctionRouter:
             self._rebuild()
 
     def _rebuild(self) -> None:
-        routes: dict[str, tuple[Plugin, ...]] = {}
+        routes: dict[str, _Route] = {}
         for plugin in self._plugins.values():
-            routes[plugin.id] = (*routes.get(plugin.id, ()), plugin)
-        self._turns = {key: self._turns.get(key) or itertools.count() for key in routes}
+            route = routes.get(plugin.id) or _Route((), itertools.count())
+            routes[plugin.id] = route._replace(plugins=(*route.plugins, plugin))
         self._routes = routes
 
     @property
@@ -46,9 +56,9 @@ class FunctionRouter:
 
     def plugins(self, id: str) -> tuple[Plugin, ...]:
         """The plugins of that id."""
-        return self._routes.get(id, ())
+        return self._routes.get(id, _NOWHERE).plugins
 
-    def pick(self, id: str, among: Iterable[str] | None = None) -> Plugin:
+    def pick(self, id: str, among: Collection[str] | None = None) -> Plugin:
         """The plugin whose turn it is.
 
         Args:
@@ -58,14 +68,14 @@ class FunctionRouter:
         Raises:
             FunctionNotFoundError: When no plugin has that id.
         """
-        plugins = self._routes.get(id, ())
+        plugins, turns = self._routes.get(id, _NOWHERE)
         if among is not None:
             plugins = tuple(plugin for plugin in plugins if plugin.name in among)
         if not plugins:
             raise FunctionNotFoundError(f"no function has the id {id!r}", phase="route")
         if len(plugins) == 1:
             return plugins[0]
-        return plugins[next(self._turns[id]) % len(plugins)]
+        return plugins[next(turns) % len(plugins)]
 
     # --- as a PluginHandler ---
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from pathlib import Path
@@ -92,7 +93,9 @@ class PluginWatcher:
     def _folders(self) -> set[Path]:
         with self._lock:
             paths = list(self._paths.values())
-        folders = {path.parent for path in paths} | {path.resolve().parent for path in paths}
+        folders = {path.parent for path in paths} | {
+            Path(os.path.realpath(path)).parent for path in paths
+        }
         return {folder for folder in folders if folder.is_dir()}
 
     def _run(self) -> None:
@@ -143,6 +146,8 @@ class PluginWatcher:
             _log.debug("plugin %s: %s was touched but is the same", name, path)
         except AnyWasmError as error:
             _log.error("plugin %s: the change of %s is not taken up: %s", name, path, error)
+        except Exception:  # of a handler; the other plugins are watched on
+            _log.exception("plugin %s: the change of %s is not taken up", name, path)
 
 
 def _fingerprint(path: Path) -> Fingerprint | None:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from anywasm.abi.host import HostServices
 from anywasm.plugins.compiler import ModuleCompiler
 from anywasm.plugins.config import PluginConfig
-from anywasm.plugins.errors import SameConfigError
+from anywasm.plugins.errors import PluginNotFoundError, SameConfigError
 from anywasm.plugins.handler import PluginHandler
 from anywasm.plugins.plugin import Plugin
 from anywasm.plugins.source import read_source
 
 _log = logging.getLogger("anywasm.plugins")
+
+T = TypeVar("T")
 
 
 class PluginWrapper:
@@ -53,13 +56,30 @@ class PluginWrapper:
         self._handlers = handlers
         self._retire = retire
         self._lock = threading.Lock()
-        self._announce(plugin)
+        self._removed = False
+        self._announce(plugin, None)
 
-    def _announce(self, plugin: Plugin) -> None:
-        for handler in self._handlers:
-            handler.on_config_update(plugin.config)
-        for handler in self._handlers:
-            handler.on_plugin_start(plugin)
+    def _announce(self, plugin: Plugin, old: Plugin | None) -> None:
+        """Tell the handlers of a new version; when one of them objects, take everything back."""
+        try:
+            for handler in self._handlers:
+                handler.on_config_update(plugin.config)
+            for handler in self._handlers:
+                handler.on_plugin_start(plugin)
+        except BaseException:
+            for handler in self._handlers:
+                if old is not None:
+                    self._tell(handler.on_config_update, old.config)
+                    self._tell(handler.on_plugin_start, old)
+                self._tell(handler.on_plugin_destroy, plugin)
+            raise
+
+    def _tell(self, method: Callable[[T], None], what: T) -> None:
+        """Tell a handler what it cannot stop."""
+        try:
+            method(what)
+        except Exception:
+            _log.exception("plugin %s: %s failed", self.name, method.__qualname__)
 
     def update(self, config: PluginConfig) -> None:
         """Bring the plugin in line with `config` and with its module's file as it is now.
@@ -69,9 +89,12 @@ class PluginWrapper:
 
         Raises:
             SameConfigError: When neither the configuration nor the module has changed.
+            PluginNotFoundError: When the plugin was removed meanwhile.
             PluginError: When the new version cannot be loaded or started.
         """
         with self._lock:
+            if self._removed:
+                raise PluginNotFoundError(self.name)
             try:
                 self._update(config)
             except SameConfigError:
@@ -95,10 +118,8 @@ class PluginWrapper:
             return
         new = Plugin.load(config, self._services, self._compiler)
         try:
-            self._announce(new)
+            self._announce(new, old)
         except BaseException:
-            for handler in self._handlers:
-                handler.on_plugin_start(old)
             new.close()
             raise
         self.plugin = new
@@ -108,10 +129,11 @@ class PluginWrapper:
 
     def _dismiss(self, plugin: Plugin) -> None:
         for handler in self._handlers:
-            handler.on_plugin_destroy(plugin)
+            self._tell(handler.on_plugin_destroy, plugin)
         self._retire(plugin)
 
     def remove(self) -> None:
         """Serve nothing more."""
         with self._lock:
+            self._removed = True
             self._dismiss(self.plugin)

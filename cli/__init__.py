@@ -1,1 +1,5 @@
 """The `anywasm` command."""
+
+from anywasm.cli.app import main
+
+__all__ = ["main"]

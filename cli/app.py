@@ -1,0 +1,53 @@
+"""All commands. What a command needs is imported when it runs, so that help is quick."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from anywasm.cli.demo import demo
+from anywasm.cli.engines import engines
+from anywasm.cli.errors import Commands
+from anywasm.cli.inspect import inspect
+from anywasm.cli.start import start
+
+app = typer.Typer(
+    cls=Commands,
+    name="anywasm",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    # Plain text: the same in a pipe, in a narrow terminal and in a log.
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        import anywasm
+
+        typer.echo(f"anywasm {anywasm.__version__}")
+        raise typer.Exit
+
+
+@app.callback(epilog="`anywasm COMMAND --help` has examples. Start with: anywasm demo")
+def anywasm_command(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+) -> None:
+    """Run WebAssembly on any engine: proxy-wasm functions behind HTTP, and what helps with them."""
+
+
+app.command()(demo)
+app.command()(start)
+app.command()(engines)
+app.command()(inspect)
+
+
+def main() -> None:
+    """Run the `anywasm` command with the process's arguments; it exits."""
+    app(prog_name="anywasm")

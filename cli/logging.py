@@ -1,0 +1,55 @@
+"""How a server process logs: stdlib loggers (`anywasm.*`), written to stderr by structlog."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import structlog
+from structlog.typing import Processor
+
+_TRACE = 5
+
+
+def configure_logging(level: str, *, json: bool) -> None:
+    """Send everything from `level` on to stderr, one line per event.
+
+    Guests log through `anywasm.guest`, with the plugin in the record's field `plugin`.
+
+    Args:
+        level: `debug`, `info`, `warning` or `error`.
+        json: Write JSON, with the keys `timestamp`, `level`, `logger`, `event` and what else the
+            record has; otherwise text, in colours on a terminal.
+    """
+    logging.addLevelName(_TRACE, "TRACE")
+    before: list[Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    after: list[Processor]
+    if json:
+        after = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    else:
+        plain = structlog.dev.plain_traceback
+        after = [
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), pad_event_to=0, exception_formatter=plain
+            )
+        ]
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=before,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *after],
+        )
+    )
+    logger = logging.getLogger("anywasm")
+    logger.handlers = [handler]
+    logger.propagate = False
+    logger.setLevel(level.upper())
+    logging.captureWarnings(True)
+    warnings = logging.getLogger("py.warnings")
+    warnings.handlers = [handler]
+    warnings.propagate = False

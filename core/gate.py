@@ -11,6 +11,16 @@ from anywasm.core.errors import ClosedError, ConcurrencyError, DeadlineExceededE
 _monotonic = time.monotonic
 
 
+class _Thread(threading.local):
+    """Tells the running thread from all others, also from those whose `get_ident` it inherits."""
+
+    def __init__(self) -> None:
+        self.token = object()
+
+
+_thread = _Thread()
+
+
 class CallGate:
     """Guards one instance.
 
@@ -42,7 +52,7 @@ class CallGate:
         self._what = what
         self._lock = threading.RLock()
         self._closed = False
-        self._home = threading.get_ident() if thread_bound else None
+        self._home = _thread.token if thread_bound else None
         self.acquire = self._lock.acquire
         self.release = self._lock.release
         self.alert = thread_bound
@@ -62,7 +72,9 @@ class CallGate:
             ConcurrencyError: In a thread to which the instance is not bound.
             DeadlineExceededError: When the running deadline has passed.
         """
-        self.check_usable()
+        # Every call into a thread-bound instance comes here: one comparison, and no further call.
+        if self._closed or (self._home is not None and _thread.token is not self._home):
+            self.check_usable()
         if self.expires is not None and _monotonic() >= self.expires:
             raise self.overdue()
 
@@ -122,7 +134,7 @@ class CallGate:
         Raises:
             ConcurrencyError: In such a thread.
         """
-        if self._home is not None and threading.get_ident() != self._home:
+        if self._home is not None and _thread.token is not self._home:
             raise ConcurrencyError(
                 f"{self._what} belongs to the thread that made it (capabilities.thread_bound)"
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from anywasm.core.errors import AnyWasmError, CompileError, TrapError, TrapKind
+from anywasm.core.errors import CompileError, TrapError, TrapKind
 
 #: How a trap's text begins; what follows is the reason, then one line for each frame.
 _TRAP = "RuntimeError: "
@@ -58,6 +58,6 @@ def is_trap(text: str) -> bool:
     return text.startswith(_TRAP)
 
 
-def compile_error(error: BaseException) -> AnyWasmError:
+def compile_error(error: BaseException) -> CompileError:
     """The error of a module that wasmer does not take."""
     return CompileError(f"wasmer refuses the module: {error}")

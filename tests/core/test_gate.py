@@ -65,6 +65,27 @@ def test_gate_bound_to_its_thread() -> None:
     assert gate.close()
 
 
+def test_thread_that_inherits_a_number_is_another_thread() -> None:
+    made: list[tuple[int, CallGate]] = []
+    refused: list[bool] = []
+
+    def make() -> None:
+        made.append((threading.get_ident(), CallGate("it", thread_bound=True)))
+
+    def use() -> None:
+        for ident, gate in made:
+            if ident == threading.get_ident():
+                with pytest.raises(ConcurrencyError):
+                    gate.check()
+                refused.append(True)
+
+    for target in [make] * 20 + [use] * 20:
+        thread = threading.Thread(target=target)
+        thread.start()
+        thread.join()
+    assert refused
+
+
 def test_pending_is_taken_once() -> None:
     gate = CallGate("it")
     error = ValueError()

@@ -22,7 +22,16 @@ class Wasm3Memory(Memory):
     smaller memory instead of -1. That is safe, as every access is checked against what is left.
     """
 
-    __slots__ = ("_at", "_fields", "_gate", "_grow_to", "_header", "_pages", "_runtime")
+    __slots__ = (
+        "_at",
+        "_fields",
+        "_gate",
+        "_grow_to",
+        "_header",
+        "_numbers",
+        "_runtime",
+        "_size_then",
+    )
 
     def __init__(self, library: Wasm3Library, gate: CallGate, machine: Machine) -> None:
         super().__init__()
@@ -31,18 +40,21 @@ class Wasm3Memory(Memory):
         self._grow_to = library.ResizeMemory
         self._runtime = machine.runtime
         self._fields = machine.fields
-        self._at = self._pages = -1
+        # The fields as numbers, which is the quickest way to read them: the fifth is where the
+        # memory is, the sixth how large it is and may be.
+        self._numbers = memoryview(machine.fields).cast("B").cast("Q")
+        self._at = self._size_then = -1
 
     def _attach(self) -> memoryview:
         # Asked for after each time that the guest ran, mostly with nothing changed: two fields are
         # compared instead of calling m3_GetMemory.
         if self._gate.alert:
             self._gate.check_usable()
-        at, pages = self._fields.memory, self._fields.memory_pages
-        if at != self._at or pages != self._pages:
-            block = ctypes.c_ubyte * (pages * PAGE_SIZE)
+        at, size = self._numbers[4], self._numbers[5]
+        if at != self._at or size != self._size_then:
+            block = ctypes.c_ubyte * (self._fields.memory_pages * PAGE_SIZE)
             self._view = memoryview(block.from_address(at + self._header)).cast("B")
-            self._at, self._pages = at, pages
+            self._at, self._size_then = at, size
         return self._view
 
     def _grow(self, pages: int) -> bool:

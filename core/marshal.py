@@ -176,12 +176,6 @@ def _build(lines: Sequence[str], title: str) -> Callable[..., Any]:
     return names["make"]  # type: ignore[no-any-return]
 
 
-_ENTER = (
-    "if gate.alert: gate.check()",
-    "if not acquire(False): gate.refuse()",
-)
-
-
 def _call_wrapper(
     params: Sequence[str], store: Sequence[str], body: Sequence[str], head: str
 ) -> list[str]:
@@ -189,8 +183,10 @@ def _call_wrapper(
         head,
         "    acquire, release = gate.acquire, gate.release",
         "    def call(*args):",
-        *_indent(_ENTER, 2),
+        "        if not acquire(False): gate.refuse()",
         "        try:",
+        # Only now: before, another thread could close the instance after the look at it.
+        "            if gate.alert: gate.check()",
         "            try:",
         f"                {_tuple(params) if params else '()'} = args",
         *_indent(store, 4),
@@ -271,11 +267,11 @@ def slot_export_bits(
         raise UnsupportedError(f"{name}: {reason}")
     if len(args) != len(type.params):
         raise bad_arguments(name, type, args)
-    if gate.alert:
-        gate.check()
     if not gate.acquire(False):
         gate.refuse()
     try:
+        if gate.alert:
+            gate.check()
         for i, (value, kind) in enumerate(zip(args, type.params)):
             slot = 8 * layout.stride * i
             try:

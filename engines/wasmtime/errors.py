@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -25,6 +26,8 @@ _KINDS = {
 }
 #: How wasmtime says that the operating system, or the guest's garbage-collected heap, is full.
 _OUT_OF_MEMORY = ("out of memory", "Cannot allocate memory")
+#: What wasmtime puts before a cause.
+_PREFIX = re.compile(r"\s*(\d+: )?(wasm trap: )?")
 
 
 @contextmanager
@@ -61,9 +64,9 @@ def translate(native: Exception, otherwise: Callable[[str], AnyWasmError]) -> An
         native: A `WasmtimeError` or a `Trap`.
         otherwise: Makes the exception for what is neither a trap nor a lack of memory.
     """
-    text = str(native)
-    # The cause comes last, after the frames.
-    message = " ".join(text.rpartition("Caused by:")[2].split()).removeprefix("wasm trap: ")
+    # The causes come last, after the frames; several are numbered.
+    causes = str(native).rpartition("Caused by:")[2].strip().splitlines()
+    message = "; ".join(_PREFIX.sub("", cause, count=1) for cause in causes if cause.strip())
     if isinstance(native, wasmtime.Trap):
         kind = _KINDS.get(native.trap_code, TrapKind.OTHER) if native.trap_code else TrapKind.OTHER
         return TrapError(kind, message, tuple(map(_frame_name, native.frames)))

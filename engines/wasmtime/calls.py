@@ -12,11 +12,11 @@ from functools import partial
 from typing import Any, NoReturn
 
 from anywasm.core.deadlines import Ticker
-from anywasm.core.errors import AnyWasmError, ConcurrencyError, TrapError, TrapKind
+from anywasm.core.errors import ConcurrencyError, TrapError, TrapKind
 from anywasm.core.gate import CallGate
 from anywasm.core.marshal import SlotLayout, SlotViews, slot_host
 from anywasm.core.types import FuncType
-from anywasm.engines.wasmtime.errors import take_native, translate
+from anywasm.engines.wasmtime.errors import call_error, take_native
 from anywasm.engines.wasmtime.library import (
     EpochCallback,
     HostCallback,
@@ -177,19 +177,19 @@ class Calls:
             self._floor = floor
 
     def run(
-        self, function: Callable[..., int], *args: Any, refused: Callable[[str], AnyWasmError]
+        self, function: Callable[..., int], *args: Any, failure: Callable[[Exception], Exception]
     ) -> None:
         """Call a C function that may run guest code, off the hot path.
 
         Args:
             function: Takes `args` and where to leave a trap, and returns an error.
             *args: ctypes objects.
-            refused: Makes the exception for what is neither a trap nor a lack of memory.
+            failure: Makes the exception to raise of the binding's.
         """
         self.enter_thread()
         error = function(*args, ctypes.byref(self._trap))
         if error or self._trap.value:
-            self._fail(error, refused)
+            self._fail(error, failure)
 
     def bind_export(self, func: Any, type: FuncType) -> tuple[SlotViews, Callable[[], None]]:
         """A buffer for a guest's function, and the callable that runs the function on it."""
@@ -210,7 +210,7 @@ class Calls:
                 self.enter_thread()
             error = call()
             if error or trap.value:
-                self._fail(error, _guest_error)
+                self._fail(error, call_error)
 
         return SlotViews(memoryview(buffer)), invoke
 
@@ -263,19 +263,12 @@ class Calls:
         views = self._views[address] = (slots.q, slots.d, slots.f, slots.b)
         return views
 
-    def _fail(self, error: int, refused: Callable[[str], AnyWasmError]) -> NoReturn:
+    def _fail(self, error: int, failure: Callable[[Exception], Exception]) -> NoReturn:
         """Raise what ended a call: a host function's exception as itself, else the guest's."""
         trap, self._trap.value = self._trap.value, 0
         native = take_native(error, trap)
         reason = self.gate.take_pending()
         try:
-            if reason is not None:
-                raise reason
-            reason = translate(native, refused)
-            raise reason from native
+            raise failure(native) if reason is None else reason
         finally:
             del reason  # its traceback holds this frame
-
-
-def _guest_error(message: str) -> AnyWasmError:
-    return TrapError(TrapKind.OTHER, message)

@@ -7,7 +7,14 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from anywasm.core.errors import AnyWasmError, CompileError, OutOfMemoryError, TrapError, TrapKind
+from anywasm.core.errors import (
+    AnyWasmError,
+    CompileError,
+    InstantiationError,
+    OutOfMemoryError,
+    TrapError,
+    TrapKind,
+)
 from anywasm.engines.wasmtime.library import ffi, wasmtime
 
 _Code = wasmtime.TrapCode
@@ -41,7 +48,7 @@ def map_exceptions() -> Iterator[None]:
     try:
         yield
     except (wasmtime.WasmtimeError, wasmtime.Trap) as error:
-        raise translate(error, CompileError) from error
+        raise _convert(error, CompileError) from error
 
 
 def take_native(error: int, trap: int) -> Exception:
@@ -57,13 +64,28 @@ def take_native(error: int, trap: int) -> Exception:
     return wasmtime.Trap._from_ptr(ctypes.cast(trap, ctypes.POINTER(ffi.wasm_trap_t)))
 
 
-def translate(native: Exception, otherwise: Callable[[str], AnyWasmError]) -> AnyWasmError:
-    """Our exception for one of the binding's.
+def call_error(native: Exception) -> AnyWasmError:
+    """The exception for a call that the guest did not finish, from the binding's."""
+    return _translate(native, lambda message: TrapError(TrapKind.OTHER, message))
 
-    Args:
-        native: A `WasmtimeError` or a `Trap`.
-        otherwise: Makes the exception for what is neither a trap nor a lack of memory.
-    """
+
+def instantiation_error(native: Exception) -> AnyWasmError:
+    """The exception for an instance that could not be started, from the binding's."""
+    failure = _translate(native, InstantiationError)
+    if isinstance(failure, TrapError):
+        refusal = InstantiationError(f"the module did not start: {failure}")
+        refusal.__cause__ = failure
+        return refusal
+    return failure
+
+
+def _translate(native: Exception, otherwise: Callable[[str], AnyWasmError]) -> AnyWasmError:
+    failure = _convert(native, otherwise)
+    failure.__cause__ = native
+    return failure
+
+
+def _convert(native: Exception, otherwise: Callable[[str], AnyWasmError]) -> AnyWasmError:
     # The causes come last, after the frames; several are numbered.
     causes = str(native).rpartition("Caused by:")[2].strip().splitlines()
     message = "; ".join(_PREFIX.sub("", cause, count=1) for cause in causes if cause.strip())

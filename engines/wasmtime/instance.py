@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
-from anywasm.core.errors import InstantiationError, TrapError
 from anywasm.core.gate import CallGate
 from anywasm.core.globals import Global
 from anywasm.core.instance import Instance
@@ -16,6 +15,7 @@ from anywasm.core.marshal import slot_export, slot_export_bits
 from anywasm.core.memory import Memory
 from anywasm.core.types import ExportType, FuncType, GlobalType
 from anywasm.engines.wasmtime.calls import LAYOUT, Calls
+from anywasm.engines.wasmtime.errors import instantiation_error
 from anywasm.engines.wasmtime.globals import WasmtimeGlobal
 from anywasm.engines.wasmtime.library import ffi, instance_export_get, instance_new
 from anywasm.engines.wasmtime.memory import WasmtimeMemory
@@ -66,18 +66,15 @@ class WasmtimeInstance(Instance):
                 ctypes.byref(externs, i * _EXTERN_SIZE + _FUNC),
             )
         instance = ffi.wasmtime_instance_t()
-        try:
-            calls.run(
-                instance_new,
-                calls.context,
-                native_module.ptr(),
-                externs,
-                ctypes.c_size_t(len(imports)),
-                ctypes.byref(instance),
-                refused=InstantiationError,
-            )
-        except TrapError as trap:
-            raise InstantiationError(f"instantiation failed: {trap}") from trap
+        calls.run(
+            instance_new,
+            calls.context,
+            native_module.ptr(),
+            externs,
+            ctypes.c_size_t(len(imports)),
+            ctypes.byref(instance),
+            failure=instantiation_error,
+        )
         return ctypes.byref(instance)
 
     def _extern(self, export: ExportType) -> Any:

@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Any, cast
 
 from anywasm.core.binary import ModuleInterface
-from anywasm.core.errors import InstantiationError, LinkError
+from anywasm.core.errors import ClosedError, InstantiationError, LinkError
 from anywasm.core.gate import CallGate
 from anywasm.core.instance import Instance
 from anywasm.core.limits import ResourceLimits
@@ -43,8 +43,11 @@ class WasmerModule(Module):
     def _native(self) -> tuple[Any, Any]:
         made: tuple[Any, Any] | None = getattr(self._local, "made", None)
         if made is None:
+            code = self._code
+            if not code:
+                raise ClosedError(f"{self!r} is closed")
             store = self._binding.store()
-            made = self._local.made = store, self._binding.module.deserialize(store, self._code)
+            made = self._local.made = store, self._binding.module.deserialize(store, code)
         return made
 
     def _instantiate(self, imports: list[Any], limits: ResourceLimits | None) -> Instance:

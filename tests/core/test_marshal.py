@@ -256,13 +256,15 @@ def test_traceback_shows_the_generated_lines() -> None:
     def fail(*args: Any) -> None:
         raise KeyError("inside")
 
-    call = value_export("f", FuncType((I32,), ()), CallGate("it"), fail, signed=True)
+    # A type that no other test has: its lines are written now, and not cleared since.
+    func_type = FuncType((I32, F64, I32, F32, I64), ())
+    call = value_export("f", func_type, CallGate("it"), fail, signed=True)
     try:
-        call(1)
+        call(1, 2, 3, 4, 5)
     except KeyError:
         text = traceback.format_exc()
-    assert "<anywasm export func (i32) -> ()>" in text
-    assert "invoke(a0)" in text
+    assert "<anywasm export func (i32 f64 i32 f32 i64) -> ()>" in text
+    assert "invoke(a0, a1, a2, a3, a4)" in text
 
 
 @pytest.mark.parametrize("count", [1, 20, 300])

@@ -42,7 +42,7 @@ def work():
     module = vm.compile(bytes.fromhex(wasm) if vm.capabilities.wasm else b"deep")
     down = lambda value: instance.exports["mutual"](value)
     instance = module.instantiate({"env": {"down": down}})
-    for _ in range(3):
+    for _ in range(2):
         try:
             instance.exports[name](0)
         except TrapError as error:
@@ -75,11 +75,19 @@ else:
 def _ends(done: subprocess.CompletedProcess[str], *, may_refuse: bool = False) -> None:
     assert done.returncode == 0, f"exit code {done.returncode}: {done.stderr[-2000:]}"
     words = done.stdout.split()
-    assert words == ["ended"] * 3 or (may_refuse and words == ["refused"]), done.stderr[-2000:]
+    assert words == ["ended"] * 2 or (may_refuse and words == ["refused"]), done.stderr[-2000:]
 
 
-@pytest.mark.parametrize("stack", ["main", "0", str(16 << 20)])
-@pytest.mark.parametrize("name", ["deep", "mutual"])
+@pytest.mark.parametrize(
+    ("name", "stack"),
+    [
+        ("deep", "main"),
+        ("deep", "0"),
+        ("deep", str(16 << 20)),
+        ("mutual", "main"),
+        ("mutual", "0"),
+    ],
+)
 def test_endless_recursion_ends_in_an_error(
     vm: VM,
     assemble: Callable[[str], bytes],

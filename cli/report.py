@@ -11,7 +11,7 @@ from typing import Any
 import anywasm.abi.imports  # noqa: F401
 from anywasm.abi.runtime import RUNTIME_FUNCTIONS
 from anywasm.abi.table import HOST_FUNCTIONS
-from anywasm.abi.versions import MARKERS
+from anywasm.abi.versions import known_versions
 from anywasm.abi.wasi.table import WASI_FUNCTIONS, WASI_MODULES
 from anywasm.core.binary import ModuleInterface, producers, read_interface
 from anywasm.core.types import ExternKind, FuncType, ImportType
@@ -127,5 +127,5 @@ def report_on(wasm: bytes) -> ModuleReport:
     """
     interface = read_interface(wasm)
     functions = {e.name for e in interface.exports if e.kind is ExternKind.FUNCTION}
-    version = next((v for marker, v in MARKERS.items() if marker in functions), None)
+    version = next((v.name for v in known_versions() if v.marker in functions), None)
     return ModuleReport(len(wasm), hashlib.sha256(wasm).hexdigest(), interface, version)

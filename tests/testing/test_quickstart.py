@@ -58,7 +58,7 @@ def module(engine: str, name: str) -> Module:
 def call(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Call:
-    """Calls a quickstart function on an engine; gives its answer, or why not, and what it logged."""
+    """Calls a quickstart function on an engine; what came of it, and what it logged."""
 
     def run(
         engine: str,

@@ -1,0 +1,113 @@
+"""Runs the command as its users do: in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+#: Runs the command where some packages are not installed.
+WITHOUT = """
+import sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {missing!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Missing())
+from anywasm.cli import main
+main()
+"""
+
+
+@pytest.fixture
+def scratch() -> Iterator[Path]:
+    """A temporary folder with a short name, for the command's own temporary files."""
+    folder = Path(tempfile.mkdtemp(prefix="aw-"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def command() -> Callable[..., list[str]]:
+    """The command line of `anywasm`, also as if some packages were not installed."""
+
+    def make(*args: str, without: tuple[str, ...] = ()) -> list[str]:
+        if without:
+            return [sys.executable, "-c", WITHOUT.format(missing=set(without)), *args]
+        return [sys.executable, "-m", "anywasm", *args]
+
+    return make
+
+
+@pytest.fixture
+def run(command: Callable[..., list[str]], scratch: Path) -> Run:
+    """Runs `anywasm`, piped, with its temporary files in `scratch`."""
+
+    def start(
+        *args: str, without: tuple[str, ...] = (), columns: int | None = None, **options: Any
+    ) -> subprocess.CompletedProcess[str]:
+        env = {**os.environ, "TMPDIR": str(scratch)}
+        if columns is not None:
+            env["COLUMNS"] = str(columns)
+        return subprocess.run(
+            command(*args, without=without),
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+            env=env,
+            **options,
+        )
+
+    return start
+
+
+@pytest.fixture
+def in_terminal(command: Callable[..., list[str]]) -> Callable[..., str]:
+    """Runs `anywasm` with a terminal of 40 columns; gives what that shows."""
+    pty = pytest.importorskip("pty")
+
+    def start(*args: str) -> str:
+        parent, child = pty.openpty()
+        env = {**os.environ, "COLUMNS": "40", "TERM": "xterm"}
+        process = subprocess.Popen(command(*args), stdin=child, stdout=child, stderr=child, env=env)
+        os.close(child)
+        shown = b""
+        try:
+            while part := os.read(parent, 65536):
+                shown += part
+        except OSError:  # Linux says so at the end
+            pass
+        finally:
+            os.close(parent)
+            process.wait(60)
+        return shown.decode()
+
+    return start
+
+
+@pytest.fixture
+def leftovers(scratch: Path) -> Callable[[], list[str]]:
+    """Files and processes that the command left behind."""
+
+    def find() -> list[str]:
+        found = [str(path) for path in scratch.rglob("*")]
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:
+                continue
+            if str(scratch) in line:
+                found.append(f"{entry.name}: {line}")
+        return found
+
+    return find

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -58,7 +59,9 @@ def demo(
       anywasm demo --json | jq '.engines[] | {name, cold_ms, warm_us}'
     """  # noqa: D301
     with extra("demo"):
-        # The servers' own packages, so that a missing one is told once and not per engine.
+        # What the servers need, so that a package that is missing is told once and not per engine.
+        for name in ("anywasm.server.server", "anywasm.cli.logging"):
+            import_module(name)
         from anywasm.cli.demo.byhand import by_hand
         from anywasm.cli.demo.outcome import Outcome
         from anywasm.cli.demo.store import open_store

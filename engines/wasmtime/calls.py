@@ -108,13 +108,16 @@ class Epochs:
         running = self._running
 
         def on_epoch(_context: int, token: int, delta: Any, _kind: int) -> int:
-            gate = running[token].gate
+            # Nothing stands before the `try`: this is where a signal that came while the guest ran
+            # raises its KeyboardInterrupt. (Since CPython 3.11 it does so before the first line,
+            # where ctypes can only report it and go on.)
             try:
+                gate = running[token].gate
                 expires = gate.expires
                 if expires is not None and _monotonic() >= expires:
                     raise gate.overdue()
-            except BaseException as error:  # a KeyboardInterrupt may come up here, too
-                gate.pending = error
+            except BaseException as error:
+                running[token].gate.pending = error
                 return error_new(_END_TEXT)  # type: ignore[no-any-return]
             delta[0] = 1
             return 0

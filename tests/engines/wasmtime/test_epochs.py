@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from anywasm.core.errors import DeadlineExceededError
+from anywasm.core.module import Module
+from anywasm.engines.wasmtime import WasmtimeVM
+
+WAT = """(module
+  (import "env" "go_on" (func $go_on (result i32)))
+  (func (export "spin") (loop br 0))
+  (func (export "poll") (result i32) (local i32)
+    (loop
+      local.get 0 i32.const 1 i32.add local.set 0
+      call $go_on
+      br_if 0)
+    local.get 0)
+  (func (export "count") (param i64) (result i64)
+    (loop
+      local.get 0 i64.const 1 i64.sub local.tee 0
+      i64.eqz i32.eqz
+      br_if 0)
+    local.get 0))
+"""
+
+
+@pytest.fixture
+def own_vm() -> Iterator[WasmtimeVM]:
+    with WasmtimeVM() as vm:
+        yield vm
+
+
+@pytest.fixture
+def module(own_vm: WasmtimeVM, assemble: Callable[[str], bytes]) -> Module:
+    return own_vm.compile(assemble(WAT))
+
+
+def _imports(go_on: Callable[[], int] = lambda: 0) -> dict[str, dict[str, Callable[[], int]]]:
+    return {"env": {"go_on": go_on}}
+
+
+def _tickers() -> int:
+    return sum(thread.name == "anywasm-wasmtime-deadlines" for thread in threading.enumerate())
+
+
+def test_a_guest_without_a_deadline_goes_on_while_the_clock_ticks(module: Module) -> None:
+    timed, free = module.instantiate(_imports()), module.instantiate(_imports())
+    with timed, free, timed.deadline(60):
+        started = time.monotonic()
+        rounds = 1 << 20
+        while time.monotonic() - started < 0.1:
+            assert free.exports["count"](rounds) == 0
+            rounds *= 2
+
+
+def test_an_instance_made_after_many_ticks_runs(module: Module) -> None:
+    with module.instantiate(_imports()) as old:
+        with old.deadline(0.05), pytest.raises(DeadlineExceededError):
+            old.exports["spin"]()
+        with module.instantiate(_imports()) as new:
+            assert new.exports["count"](5) == 0
+            assert new.exports["poll"]() == 1
+
+
+def test_deadlines_outlive_the_vm_and_the_module(own_vm: WasmtimeVM, module: Module) -> None:
+    instance = module.instantiate(_imports())
+    own_vm.close()
+    module.close()
+    with instance.deadline(0.05), pytest.raises(DeadlineExceededError):
+        instance.exports["spin"]()
+    instance.close()
+
+
+def test_the_ticking_thread_goes_with_the_engine(assemble: Callable[[str], bytes]) -> None:
+    gc.collect()
+    before = _tickers()
+    vm = WasmtimeVM()
+    instance = vm.compile(assemble(WAT)).instantiate(_imports())
+    with instance.deadline(60):
+        assert _tickers() == before + 1
+    instance.close()
+    vm.close()
+    del instance, vm
+    gc.collect()
+    assert _tickers() == before
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 11), reason="ctypes drops it before the callback")
+def test_a_signal_ends_a_guest_under_a_deadline(module: Module) -> None:
+    with module.instantiate(_imports()) as instance:
+        timer = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        with instance.deadline(30), pytest.raises(KeyboardInterrupt):
+            instance.exports["spin"]()
+        timer.join()
+        assert instance.exports["count"](5) == 0

@@ -14,7 +14,6 @@ _MOST_FRAMES = 64
 
 _KINDS = {kind.value: kind for kind in TrapKind if kind is not TrapKind.OTHER} | {
     "undefined element: out of bounds table access": TrapKind.UNDEFINED_ELEMENT,
-    "misaligned memory access": TrapKind.MEMORY_OUT_OF_BOUNDS,
 }
 
 

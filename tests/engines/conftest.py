@@ -6,6 +6,7 @@ twice, as WebAssembly text and as the Python class that does the same on engines
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -130,5 +131,5 @@ def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
 @pytest.fixture(scope="session")
 def resident() -> Callable[[], int]:
     """The memory that this process holds now, in bytes."""
-    page = 4096
+    page = resource.getpagesize()
     return lambda: int(Path("/proc/self/statm").read_text().split()[1]) * page

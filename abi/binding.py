@@ -45,7 +45,10 @@ def _source(signature: Signature, restricted: bool) -> Callable[..., Any]:
     # Addresses for results are tried before the function acts: what it did could not be undone.
     checks: list[str] = []
     for name, kind in zip(results, signature.outputs):
-        if kind == "data":
+        if kind == "data?":
+            params += [f"{name}_ptr", f"{name}_size"]
+            encode.append(f"if not offer({name}, {name}_ptr, {name}_size): return 6")
+        elif kind == "data":
             params += [f"{name}_ptr", f"{name}_size"]
             checks += [f"read({name}_ptr, 4)", f"read({name}_size, 4)"]
             encode.append(f"if not give({name}, {name}_ptr, {name}_size): return 6")
@@ -54,7 +57,7 @@ def _source(signature: Signature, restricted: bool) -> Callable[..., Any]:
             checks.append(f"read({name}_ptr, {_SIZES[kind]})")
             encode.append(f"write_{kind}({name}_ptr, {name})")
     lines = [
-        "def make(fn, guest, name, read, give, write_u32, write_u64):",
+        "def make(fn, guest, name, read, give, offer, write_u32, write_u64):",
         f"    def host({', '.join(params)}):",
     ]
     if restricted:
@@ -92,8 +95,9 @@ def bind_host_function(function: HostFunction, guest: Guest) -> Callable[..., in
         function.implementation,
         guest,
         function,
-        guest.read,
-        guest.give,
-        guest.write_u32,
-        guest.write_u64,
+        guest.memory.read,
+        guest.memory.give,
+        guest.memory.offer,
+        guest.memory.write_u32,
+        guest.memory.write_u64,
     )

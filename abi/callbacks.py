@@ -20,6 +20,16 @@ CALLBACKS = {
     "proxy_on_response_headers": 3,
     "proxy_on_response_body": 3,
     "proxy_on_response_trailers": 2,
+    "proxy_on_tick": 1,
+    "proxy_on_queue_ready": 2,
+    "proxy_on_http_call_response": 5,
+    "proxy_on_grpc_receive_initial_metadata": 3,
+    "proxy_on_grpc_receive": 3,
+    "proxy_on_grpc_receive_trailing_metadata": 3,
+    "proxy_on_grpc_close": 3,
+    "proxy_on_foreign_function": 3,
+    #: Higress.
+    "proxy_on_redis_call_response": 4,
     "proxy_on_done": 1,
     "proxy_on_log": 1,
     "proxy_on_delete": 1,
@@ -64,14 +74,26 @@ class Callbacks:
     on_response_headers: Callable[..., Any] | None
     on_response_body: Callable[..., Any] | None
     on_response_trailers: Callable[..., Any] | None
+    on_tick: Callable[..., Any] | None
+    on_queue_ready: Callable[..., Any] | None
+    on_http_call_response: Callable[..., Any] | None
+    on_grpc_receive_initial_metadata: Callable[..., Any] | None
+    on_grpc_receive: Callable[..., Any] | None
+    on_grpc_receive_trailing_metadata: Callable[..., Any] | None
+    on_grpc_close: Callable[..., Any] | None
+    on_foreign_function: Callable[..., Any] | None
+    on_redis_call_response: Callable[..., Any] | None
     on_done: Callable[..., Any] | None
     on_log: Callable[..., Any] | None
     on_delete: Callable[..., Any] | None
     get_id: Callable[..., Any] | None
 
-    def __init__(self, instance: Instance) -> None:
+    def __init__(self, instance: Instance, allowed: frozenset[str] | None = None) -> None:
         for name, arity in CALLBACKS.items():
-            setattr(self, name.removeprefix("proxy_"), _bind(instance, name, arity))
+            # A callback outside the plugin's capabilities is as if it were not exported.
+            offered = allowed is None or name in allowed
+            function = _bind(instance, name, arity) if offered else None
+            setattr(self, name.removeprefix("proxy_"), function)
 
 
 def bind_export(

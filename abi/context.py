@@ -12,6 +12,8 @@ from anywasm.abi.enums import BufferType, LogLevel, MapType, StreamType
 from anywasm.abi.headers import HeaderMap
 from anywasm.abi.pairs import Pair
 from anywasm.abi.plugin import PluginIdentity
+from anywasm.abi.stream_info import StreamInfo
+from anywasm.abi.ticker import RootTicker
 
 if TYPE_CHECKING:
     from anywasm.abi.guest import Guest
@@ -39,6 +41,11 @@ class Context:
         self.buffers: list[Buffer | None] = [None] * len(BufferType)
 
     @property
+    def root(self) -> Context:
+        """The root context that calls out for this one; itself unless this is a stream."""
+        return self
+
+    @property
     def chain(self) -> tuple[str, ...]:
         """The ids of the functions that wait for this one, itself last."""
         return ()
@@ -50,7 +57,31 @@ class Context:
 
 
 class RootContext(Context):
-    """The context of a plugin in a guest, made by `Guest.create_root`."""
+    """The context of a plugin in a guest, made by `Guest.create_root`.
+
+    Attributes:
+        status: Code and message of the last gRPC call's end (`proxy_get_status`).
+        ticker: Its ticks.
+    """
+
+    def __init__(self, guest: Guest, id: int, plugin: PluginIdentity) -> None:
+        super().__init__(guest, id, plugin)
+        self.status = (0, b"")
+        self.ticker = RootTicker(self)
+
+    def queue_ready(self, token: int) -> None:
+        """Tell the guest of a new item in a queue of this plugin; from any thread."""
+        self.guest.post(lambda: self._on_queue_ready(token))
+
+    def _on_queue_ready(self, token: int) -> None:
+        callback = self.guest.callbacks.on_queue_ready
+        if callback is not None and self.guest.failed is None:
+            self.guest.call(self, callback, self.id, token)
+
+    def close(self) -> None:
+        """Tick no more, and listen to no queue."""
+        self.ticker.close()
+        self.guest.services.shared_queues.forget(self.queue_ready)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +110,14 @@ class StreamContext(Context):
     what the guest asked for afterwards: nothing is done inside a guest call.
 
     Attributes:
-        root: The plugin's root context.
+        info: What its guest may ask about it (`proxy_get_property`).
         local_response: The answer that the guest wants to give, or None.
         continued: The directions that the guest wants to go on.
         closed: The directions that the guest wants to end.
+        injected: Pieces of body that the guest wants behind what it passed on (Higress): direction,
+            bytes, whether they are the last.
+        override_host: The host of the cluster that the guest has chosen (Higress).
+        upstream_hosts: Tells the hosts of the stream's cluster (Higress).
         notify: Called, after the guest call, when another stream's call has asked something for
             this one; must be quick and thread-safe.
     """
@@ -96,13 +131,22 @@ class StreamContext(Context):
         chain: tuple[str, ...] = (),
     ) -> None:
         super().__init__(guest, id, root.plugin)
-        self.root = root
+        self._root = root
+        self.info = StreamInfo()
         self.local_response: LocalResponse | None = None
         self.continued: set[StreamType] = set()
+        self.injected: list[tuple[StreamType, bytes, bool]] = []
+        self.override_host: str | None = None
+        self.upstream_hosts: Callable[[], bytes] | None = None
         self.closed: set[StreamType] = set()
         self.notify: Callable[[], None] | None = None
         self.deadline = deadline
         self._chain = chain
+
+    @property
+    def root(self) -> RootContext:
+        """The plugin's root context."""
+        return self._root
 
     @property
     def chain(self) -> tuple[str, ...]:

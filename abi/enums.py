@@ -17,6 +17,7 @@ class Status(IntEnum):
     EMPTY = 7
     CAS_MISMATCH = 8
     INTERNAL_FAILURE = 10
+    BROKEN_CONNECTION = 11
     UNIMPLEMENTED = 12
 
 
@@ -40,6 +41,8 @@ class BufferType(IntEnum):
     PLUGIN_CONFIGURATION = 7
     #: The spec's foreign-function arguments; Layotto's guests write their id here ("call data").
     FOREIGN_FUNCTION_ARGUMENTS = 8
+    #: Higress: the answer of a Redis call, as RESP.
+    REDIS_CALL_RESPONSE = 9
 
 
 class MapType(IntEnum):
@@ -73,3 +76,11 @@ class StreamType(IntEnum):
     HTTP_RESPONSE = 1
     DOWNSTREAM = 2
     UPSTREAM = 3
+
+
+class MetricType(IntEnum):
+    """What a metric measures."""
+
+    COUNTER = 0
+    GAUGE = 1
+    HISTOGRAM = 2

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from anywasm.abi.buffer import Buffer
 from anywasm.abi.callbacks import Callbacks, bind_export
+from anywasm.abi.callouts import Callouts
 from anywasm.abi.context import Context, RootContext, StreamContext
-from anywasm.abi.enums import BufferType, LogLevel
+from anywasm.abi.enums import BufferType, LogLevel, Status
+from anywasm.abi.guest_memory import GuestMemory
 from anywasm.abi.imports import bind_imports
 from anywasm.abi.table import HostFunction, Phase
 from anywasm.abi.versions import abi_version
@@ -18,11 +20,9 @@ from anywasm.core.errors import (
     AbiError,
     AnyWasmError,
     DeadlineExceededError,
-    MemoryBoundsError,
     TrapError,
     TrapKind,
 )
-from anywasm.core.memory import Memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,30 +31,20 @@ if TYPE_CHECKING:
     from anywasm.abi.plugin import PluginIdentity
     from anywasm.core.module import Module
 
+    Job = Callable[[], None]
+
 
 @dataclass(frozen=True, slots=True)
 class GuestLimits:
     """How long a guest may take.
 
     Attributes:
-        start: Seconds for each call up to and including `proxy_on_configure`.
+        start: Seconds for everything up to and including `proxy_on_configure`.
         call: Seconds for one stream callback.
     """
 
     start: float = 30.0
     call: float = 1.0
-
-
-class _NoMemory(Memory):
-    """While the module's start section runs, nobody can reach its memory yet."""
-
-    __slots__ = ()
-
-    def _attach(self) -> memoryview:
-        return memoryview(b"")
-
-    def _grow(self, pages: int) -> bool:
-        return False
 
 
 class Guest:
@@ -66,16 +56,22 @@ class Guest:
 
     Attributes:
         module: What it was made from.
-        version: The ABI version that it speaks.
+        abi: The ABI version that it speaks.
         services: What the host gives it.
         limits: How long it may take.
+        memory: Its memory.
         callbacks: What it exports for its host.
+        callouts: What it waits for from outside.
+        allowed: The capabilities that it has, by name; None for all.
         effective: The context on which host functions act now.
         entered: The context on behalf of which the guest runs, or None while it does not.
         expires: The `time.monotonic` second by which the running call must be done.
         phase: The restricted phase that runs now, or none.
         failed: What broke it, or None.
         woken: Streams for which the running call asked something, other than the call's own.
+        poster: How a job gets to run when the guest is free; called from any thread. Its owner sets
+            it where others use the guest too; by default `run_soon`, for a guest with one thread.
+        on_failed: Called once when the guest breaks, after the call that broke it.
     """
 
     def __init__(
@@ -95,49 +91,46 @@ class Guest:
             LinkError, InstantiationError: From the engine.
         """
         self.module = module
-        self.version = abi_version(module)
+        self.abi = abi_version(module)
         self.services = services
         self.limits = limits or GuestLimits()
+        self.memory = GuestMemory(self)
         self.failed: BaseException | None = None
         self.woken: list[StreamContext] = []
         self.phase = Phase.START
         self.env = dict(plugin.env)
+        self.allowed = plugin.allowed_capabilities
         self._interruptible = module.vm.capabilities.interrupt
         self._contexts: dict[int, Context] = {}
+        self._pending_done: dict[int, Context] = {}
+        self._deferred: list[Job] = []
         self._next_id = 0
-        self._base = Context(self, 0, plugin)
-        self.effective: Context = self._base
+        self._closed = False
+        self.base = Context(self, 0, plugin)
+        self.effective: Context = self.base
         self.entered: Context | None = None
         self.expires = math.inf
-        self._memory: Any = _NoMemory()
-        self._allocator: Callable[[int], int] | None = None
+        self.poster: Callable[[Job], None] = self.run_soon
+        self.on_failed: Job | None = None
+        self.callouts = Callouts(self)
         self.instance = module.instantiate(bind_imports(self))
         try:
-            memory = self.instance.memory
-            if memory is None:
-                raise AbiError("the guest exports no memory")
-            self._memory = memory
-            self._allocator = self._find_allocator()
-            self.callbacks = Callbacks(self.instance)
+            allocator = bind_export(
+                self.instance, "proxy_on_memory_allocate", 1, answers=True
+            ) or bind_export(self.instance, "malloc", 1, answers=True)
+            self.memory.attach(self.instance.memory, allocator)
+            self.callbacks = Callbacks(self.instance, self.allowed)
             self._initialize()
         except BaseException:
             self.instance.close()
             raise
         self.phase = Phase.NONE
 
-    def _find_allocator(self) -> Callable[[int], int]:
-        # The spec prefers proxy_on_memory_allocate; guests built for other targets have malloc.
-        for name in ("proxy_on_memory_allocate", "malloc"):
-            allocate = bind_export(self.instance, name, 1, answers=True)
-            if allocate is not None:
-                return allocate
-        raise AbiError("the guest exports neither proxy_on_memory_allocate nor malloc")
-
     def _initialize(self) -> None:
         def run(name: str, *args: int) -> bool:
             function = bind_export(self.instance, name, len(args))
             if function is not None:
-                self.call(self._base, function, *args, limit=self.limits.start)
+                self.call(self.base, function, *args, limit=self.limits.start)
             return function is not None
 
         if run("_initialize"):  # a WASI reactor
@@ -178,19 +171,48 @@ class Guest:
             with self.instance.deadline(expires - now):
                 return function(*args)
         except BaseException as error:
-            self.failed = error
-            self.woken += [c for c in self._contexts.values() if isinstance(c, StreamContext)]
+            self._fail(error)
             raise
         finally:
             self.effective, self.entered, self.expires = outer
-            if self.woken and self.entered is None:
-                self._wake()
+            if self.entered is None and (self.woken or self._deferred):
+                self._after_call()
 
-    def _wake(self) -> None:
+    def _fail(self, error: BaseException) -> None:
+        if self.failed is None:
+            self.failed = error
+            self.woken += [c for c in self._contexts.values() if isinstance(c, StreamContext)]
+            self.callouts.close()
+            if self.on_failed is not None:
+                self._deferred.append(self.on_failed)
+
+    def _after_call(self) -> None:
         woken, self.woken = self.woken, []
         for stream in woken:
             if stream.notify is not None:
                 stream.notify()
+        while self._deferred and self.entered is None:
+            self._run(self._deferred.pop(0))
+
+    def post(self, job: Job) -> None:
+        """Have `job` call the guest when it is free. From any thread; nothing once it is closed."""
+        if not self._closed:
+            self.poster(job)
+
+    def run_soon(self, job: Job) -> None:
+        """Run `job` now, or after the running call; in the thread that may use the guest."""
+        if self.entered is not None:
+            self._deferred.append(job)
+        else:
+            self._run(job)
+
+    def _run(self, job: Job) -> None:
+        if self._closed:
+            return
+        try:
+            job()
+        except AnyWasmError as error:
+            self.base.log(LogLevel.ERROR, f"the guest failed: {error}")
 
     def refuse(self, function: HostFunction) -> None:
         """Trap the guest for a host function that the running phase does not allow.
@@ -216,11 +238,11 @@ class Guest:
         if self.callbacks.get_id is None:
             return None
         answer = Buffer()
-        self._base.buffers[BufferType.FOREIGN_FUNCTION_ARGUMENTS] = answer
+        self.base.buffers[BufferType.FOREIGN_FUNCTION_ARGUMENTS] = answer
         try:
-            self.call(self._base, self.callbacks.get_id, limit=self.limits.start)
+            self.call(self.base, self.callbacks.get_id, limit=self.limits.start)
         finally:
-            self._base.buffers[BufferType.FOREIGN_FUNCTION_ARGUMENTS] = None
+            self.base.buffers[BufferType.FOREIGN_FUNCTION_ARGUMENTS] = None
         try:
             told = answer.data.decode()
         except UnicodeDecodeError:
@@ -310,91 +332,76 @@ class Guest:
     def end(self, context: Context) -> None:
         """End a context in the spec's order: done, log (streams only), delete. Idempotent.
 
-        A failed guest is not called any more, as in Envoy.
+        A guest that answers `proxy_on_done` with 0 keeps its context until it calls `proxy_done`. A
+        failed guest is not called any more, as in Envoy.
 
         Raises:
             TrapError, DeadlineExceededError: As `call`; the context is gone all the same.
         """
-        if self._contexts.get(context.id) is not context:
+        if self._contexts.get(context.id) is not context or context.id in self._pending_done:
             return
-        callbacks = [self.callbacks.on_done, self.callbacks.on_delete]
         if isinstance(context, StreamContext):
-            callbacks.insert(1, self.callbacks.on_log)
             # Cleaning up is owed to the guest even when the stream ran out of time.
             context.deadline = max(context.deadline, time.monotonic() + self.limits.call)
+        elif isinstance(context, RootContext):
+            context.close()
+        done = True
+        self._pending_done[context.id] = context
         try:
-            for callback in callbacks:
+            if self.callbacks.on_done is not None and self.failed is None:
+                done = bool(self.call(context, self.callbacks.on_done, context.id))
+        except BaseException:
+            self._forget(context)
+            raise
+        if done:
+            self._finish(context)
+
+    def done(self, context: Context) -> Status | None:
+        """`proxy_done`: the guest has no more need of a context that it kept."""
+        if context.id not in self._pending_done or self.entered is None:
+            return Status.NOT_FOUND
+        if self._contexts.get(context.id) is context:
+            self._deferred.append(lambda: self._finish(context))
+        return None
+
+    def _finish(self, context: Context) -> None:
+        if self._pending_done.get(context.id) is not context:
+            return
+        if isinstance(context, StreamContext):
+            context.deadline = max(context.deadline, time.monotonic() + self.limits.call)
+        try:
+            for callback in (
+                self.callbacks.on_log if isinstance(context, StreamContext) else None,
+                self.callbacks.on_delete,
+            ):
                 if callback is not None and self.failed is None:
                     self.call(context, callback, context.id)
         finally:
-            self._contexts.pop(context.id, None)
+            self._forget(context)
+
+    def _forget(self, context: Context) -> None:
+        self._contexts.pop(context.id, None)
+        self._pending_done.pop(context.id, None)
 
     def close(self) -> None:
         """End every context, then free the instance. Errors of a dying guest are logged only."""
+        if self._closed:
+            return
         try:
             for context in sorted(self._contexts.values(), key=lambda context: -context.id):
                 self.end(context)
+                self._finish(context)
         except AnyWasmError as error:
-            self._base.log(LogLevel.ERROR, f"the guest failed while it was shut down: {error}")
+            self.base.log(LogLevel.ERROR, f"the guest failed while it was shut down: {error}")
         finally:
+            self._closed = True
+            self.callouts.close()
+            for context in self._contexts.values():
+                if isinstance(context, RootContext):
+                    context.close()
             self._contexts.clear()
             self.instance.close()
 
     def _new_id(self) -> int:
         self._next_id += 1
         return self._next_id
-
-    # --- the guest's memory ----------------------------------------------------------------------
-
-    def read(self, ptr: int, size: int) -> bytes:
-        """Read guest memory. Raises `MemoryBoundsError`."""
-        return self._memory.read(ptr, size)  # type: ignore[no-any-return]
-
-    def read_u32(self, ptr: int) -> int:
-        """Read a number from guest memory. Raises `MemoryBoundsError`."""
-        return self._memory.read_u32(ptr)  # type: ignore[no-any-return]
-
-    def write(self, ptr: int, data: bytes) -> None:
-        """Write into guest memory. Raises `MemoryBoundsError`."""
-        self._memory.write(ptr, data)
-
-    def write_u32(self, ptr: int, value: int) -> None:
-        """Write a number into guest memory. Raises `MemoryBoundsError`."""
-        self._memory.write_u32(ptr, value)
-
-    def write_u64(self, ptr: int, value: int) -> None:
-        """Write a number into guest memory. Raises `MemoryBoundsError`."""
-        self._memory.write_u64(ptr, value)
-
-    def give(self, data: bytes, ptr: int, size_ptr: int) -> bool:
-        """Hand `data` to the guest in memory of its own, and tell where at `ptr` and `size_ptr`.
-
-        The guest's allocator is not called for nothing: Go guests panic on size 0.
-
-        Returns:
-            Whether it worked; False where the allocator failed.
-
-        Raises:
-            MemoryBoundsError: When an address is outside.
-        """
-        memory = self._memory
-        if not data:
-            memory.write_u32(ptr, 0)
-            memory.write_u32(size_ptr, 0)
-            return True
-        address = self._allocate(len(data))
-        if not address:
-            return False
-        memory.write(address, data)
-        memory.write_u32(ptr, address)
-        memory.write_u32(size_ptr, len(data))
-        return True
-
-    def _allocate(self, size: int) -> int:
-        if self._allocator is None:
-            raise MemoryBoundsError("the guest has no allocator yet")
-        outer, self.phase = self.phase, Phase.ALLOCATION
-        try:
-            return self._allocator(size)
-        finally:
-            self.phase = outer

@@ -7,7 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from anywasm.abi.calls import GrpcCaller, HttpCaller, RedisCaller, Timers
 from anywasm.abi.enums import LogLevel
+from anywasm.abi.metrics import GuestMetrics
+from anywasm.abi.shared_data import SharedData
+from anywasm.abi.shared_queue import SharedQueues
 
 
 class LogSink(Protocol):
@@ -78,6 +82,13 @@ class HostServices:
         log_level: The least severe level that is kept; guests may ask for it.
         state_stores: The stores by name.
         invoke: How they call each other, or None where they cannot.
+        http: How they call HTTP upstreams, or None.
+        grpc: How they call gRPC upstreams, or None.
+        redis: How they call Redis, or None.
+        timers: What makes them tick, or None.
+        shared_data: What they share, by `vm_id`.
+        shared_queues: Their queues.
+        metrics: What they measure.
         realtime: Nanoseconds since the epoch.
         monotonic: Nanoseconds of a clock that never goes back.
     """
@@ -86,5 +97,12 @@ class HostServices:
     log_level: LogLevel = LogLevel.INFO
     state_stores: Mapping[str, StateStore] = field(default_factory=dict)
     invoke: ServiceInvoker | None = None
+    http: HttpCaller | None = None
+    grpc: GrpcCaller | None = None
+    redis: RedisCaller | None = None
+    timers: Timers | None = None
+    shared_data: SharedData = field(default_factory=SharedData)
+    shared_queues: SharedQueues = field(default_factory=SharedQueues)
+    metrics: GuestMetrics = field(default_factory=GuestMetrics)
     realtime: Callable[[], int] = time.time_ns
     monotonic: Callable[[], int] = time.monotonic_ns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -9,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 import anywasm.abi.hostcalls
 import anywasm.abi.wasi  # noqa: F401
 from anywasm.abi.binding import bind_host_function
+from anywasm.abi.enums import Status
 from anywasm.abi.runtime import RUNTIME_FUNCTIONS
 from anywasm.abi.table import HOST_FUNCTIONS
-from anywasm.abi.wasi.table import WASI_FUNCTIONS, WASI_MODULES
+from anywasm.abi.wasi.table import WASI_FUNCTIONS, WASI_MODULES, Errno
 from anywasm.core.errors import AbiError
 from anywasm.core.types import ExternKind, FuncType, ImportType
+
+_log = logging.getLogger("anywasm.abi")
 
 if TYPE_CHECKING:
     from anywasm.abi.guest import Guest
@@ -45,10 +49,38 @@ def bind_imports(guest: Guest) -> dict[str, dict[str, Callable[..., Any]]]:
             found.setdefault(item.module, {})[item.name] = bound
     if unknown:
         raise AbiError(
-            f"the module imports what this host does not provide to proxy-wasm {guest.version}: "
+            f"the module imports what this host does not provide to proxy-wasm {guest.abi.name}: "
             + "; ".join(dict.fromkeys(unknown))
         )
     return found
+
+
+def _fits(declared: FuncType, imported: FuncType) -> bool:
+    # The spec gives some functions of 0.1.0 no result where SDKs import one; either will do.
+    return declared == imported or (declared.params == imported.params and not imported.results)
+
+
+def _limited(
+    guest: Guest, item: ImportType, function: Callable[..., Any], denied: int
+) -> Callable[..., Any]:
+    """The function, or a refusal where it is outside the plugin's capabilities."""
+    assert isinstance(item.type, FuncType)
+    answers = bool(item.type.results)
+    if guest.allowed is not None and item.name not in guest.allowed:
+
+        def refuse(*args: object) -> int | None:
+            message = f"Attempted call to restricted proxy-wasm capability: {item.name}"
+            _log.error("plugin %s: %s", guest.base.plugin.name, message)
+            return denied if answers else None
+
+        return refuse
+    if answers or item.module != "env":
+        return function
+
+    def silent(*args: int) -> None:
+        function(*args)
+
+    return silent
 
 
 def _bind(guest: Guest, item: ImportType) -> Callable[..., Any] | None:
@@ -56,13 +88,16 @@ def _bind(guest: Guest, item: ImportType) -> Callable[..., Any] | None:
         return None
     if item.module in WASI_MODULES:
         shim = WASI_FUNCTIONS.get(item.name)
-        return None if shim is None or shim.type != item.type else shim.bind(guest)
+        if shim is None or shim.type != item.type:
+            return None
+        return _limited(guest, item, shim.bind(guest), Errno.NOTCAPABLE)
     if item.module != "env":
         return None
     function = HOST_FUNCTIONS.get(item.name)
     if function is not None:
-        offered = function.versions is None or guest.version in function.versions
-        fits = function.type == item.type
-        return bind_host_function(function, guest) if offered and fits else None
+        offered = function.versions is None or function.versions & guest.abi.lineage
+        if not offered or not _fits(function.type, item.type):
+            return None
+        return _limited(guest, item, bind_host_function(function, guest), Status.INTERNAL_FAILURE)
     runtime = RUNTIME_FUNCTIONS.get(item.name)
     return None if runtime is None or runtime.type != item.type else runtime.function

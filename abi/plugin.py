@@ -17,6 +17,9 @@ class PluginIdentity:
         configuration: What the guest reads in `proxy_on_configure`.
         vm_configuration: What it reads in `proxy_on_vm_start`.
         env: The environment variables of its WASI.
+        allowed_capabilities: Host functions, WASI functions and callbacks that it may use, by name;
+            None for all.
+        profile: `envoy`, or `higress` with Higress's properties and foreign functions.
     """
 
     name: str
@@ -25,3 +28,5 @@ class PluginIdentity:
     configuration: bytes = b""
     vm_configuration: bytes = b""
     env: Mapping[str, str] = field(default_factory=dict)
+    allowed_capabilities: frozenset[str] | None = None
+    profile: str = "envoy"

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 from anywasm.core.types import FuncType, ValueType
 
 #: What parameters of each kind look like in WebAssembly. `data` is a pointer and a size that the
-#: host reads; `-> data` a pair of addresses where it writes a pointer and a size; `-> u32` and
-#: `-> u64` an address where it writes a number.
+#: host reads; `-> data` a pair of addresses where it writes a pointer and a size, `-> data?` the
+#: same where either address may be 0; `-> u32` and `-> u64` an address where it writes a number.
 _INPUTS = {
     "u32": (ValueType.I32,),
     "i32": (ValueType.I32,),
@@ -26,6 +26,7 @@ _INPUTS = {
 }
 _OUTPUTS = {
     "data": (ValueType.I32, ValueType.I32),
+    "data?": (ValueType.I32, ValueType.I32),
     "u32": (ValueType.I32,),
     "u64": (ValueType.I32,),
 }

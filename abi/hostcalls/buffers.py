@@ -12,14 +12,22 @@ from anywasm.abi.table import host_function
 _EMPTY = frozenset(
     {BufferType.HTTP_REQUEST_BODY, BufferType.HTTP_RESPONSE_BODY, BufferType.VM_CONFIGURATION}
 )
-_U32_MAX = 0xFFFF_FFFF
+_OF_ROOT = frozenset(
+    {
+        BufferType.HTTP_CALL_RESPONSE_BODY,
+        BufferType.GRPC_CALL_MESSAGE,
+        BufferType.REDIS_CALL_RESPONSE,
+    }
+)
 _NOTHING = Buffer(writable=False)
 
 
 def _find(context: Context, kind: int) -> Buffer | Status:
     if kind >= len(context.buffers):
         return Status.BAD_ARGUMENT
-    buffer = context.buffers[kind]
+    # What calls to the outside bring belongs to the plugin, whichever context asks for it.
+    owner = context.root if kind in _OF_ROOT else context
+    buffer = owner.buffers[kind]
     if buffer is not None:
         return buffer
     return _NOTHING if kind in _EMPTY else Status.NOT_FOUND
@@ -29,9 +37,8 @@ def _find(context: Context, kind: int) -> Buffer | Status:
 def get_buffer_bytes(context: Context, kind: int, start: int, size: int) -> bytes | Status:
     """Part of a buffer; less than asked for, or nothing, past its end."""
     buffer = _find(context, kind)
-    if isinstance(buffer, Status):
-        return buffer
-    return Status.BAD_ARGUMENT if start + size > _U32_MAX else buffer.get(start, size)
+    # Envoy counts in 64 bits, so that a start and a size of 32 bits never overflow.
+    return buffer if isinstance(buffer, Status) else buffer.get(start, size)
 
 
 @host_function("proxy_get_buffer_status", "u32 -> u32 u32")

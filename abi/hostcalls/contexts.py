@@ -15,3 +15,9 @@ def set_effective_context(context: Context, id: int) -> Status | None:
         return Status.BAD_ARGUMENT
     context.guest.effective = chosen
     return None
+
+
+@host_function("proxy_done")
+def done(context: Context) -> Status | None:
+    """Let go of a context that `proxy_on_done` has kept; NOT_FOUND where it kept none."""
+    return context.guest.done(context)

@@ -7,7 +7,8 @@ are read as none (recorded in the golden case `edge-headers`).
 from __future__ import annotations
 
 from anywasm.abi.context import Context
-from anywasm.abi.enums import LogLevel, Status
+from anywasm.abi.enums import LogLevel, MapType, Status
+from anywasm.abi.fields import valid_field, valid_fields
 from anywasm.abi.headers import HeaderMap
 from anywasm.abi.pairs import decode_pairs, encode_pairs
 from anywasm.abi.table import host_function
@@ -15,7 +16,11 @@ from anywasm.core.errors import AbiError
 
 
 def _find(context: Context, kind: int) -> HeaderMap | None:
-    return context.maps[kind] if kind < len(context.maps) else None
+    if kind >= len(context.maps):
+        return None
+    # What calls to the outside bring belongs to the plugin, whichever context asks for it.
+    owner = context if kind < MapType.GRPC_CALL_INITIAL_METADATA else context.root
+    return owner.maps[kind]
 
 
 @host_function("proxy_get_header_map_size", "u32 -> u32")
@@ -30,7 +35,7 @@ def get_header_map_pairs(context: Context, kind: int) -> bytes | Status:
     """The whole map, serialized."""
     if kind >= len(context.maps):
         return Status.BAD_ARGUMENT
-    headers = context.maps[kind]
+    headers = _find(context, kind)
     return b"" if headers is None else encode_pairs(headers.pairs)
 
 
@@ -45,6 +50,8 @@ def set_header_map_pairs(context: Context, kind: int, serialized: bytes) -> Stat
     except AbiError as error:
         context.log(LogLevel.ERROR, f"proxy_set_header_map_pairs: {error}")
         return Status.BAD_ARGUMENT
+    if not valid_fields(pairs):
+        return Status.BAD_ARGUMENT
     headers.set_pairs(pairs)
     return None
 
@@ -57,7 +64,7 @@ def get_header_map_value(context: Context, kind: int, name: bytes) -> bytes | St
         return Status.BAD_ARGUMENT
     value = headers.get(name)
     if value is None:
-        return b"" if context.guest.version == "0.1.0" else Status.NOT_FOUND
+        return b"" if context.guest.abi.name == "0.1.0" else Status.NOT_FOUND
     return value
 
 
@@ -65,7 +72,7 @@ def get_header_map_value(context: Context, kind: int, name: bytes) -> bytes | St
 def add_header_map_value(context: Context, kind: int, name: bytes, value: bytes) -> Status | None:
     """Append a header."""
     headers = _find(context, kind)
-    if headers is None:
+    if headers is None or not valid_field(name, value):
         return Status.BAD_ARGUMENT
     headers.add(name, value)
     return None
@@ -77,7 +84,7 @@ def replace_header_map_value(
 ) -> Status | None:
     """Set a header, or add it."""
     headers = _find(context, kind)
-    if headers is None:
+    if headers is None or not valid_field(name, value):
         return Status.BAD_ARGUMENT
     headers.replace(name, value)
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from anywasm.abi.context import Context, LocalResponse, StreamContext
 from anywasm.abi.enums import LogLevel, Status, StreamType
+from anywasm.abi.fields import valid_fields
 from anywasm.abi.pairs import decode_pairs
 from anywasm.abi.table import host_function
 from anywasm.core.errors import AbiError
@@ -21,6 +22,9 @@ def send_local_response(
         pairs = tuple(decode_pairs(headers))
     except AbiError as error:
         context.log(LogLevel.ERROR, f"proxy_send_local_response: {error}")
+        return Status.BAD_ARGUMENT
+    # Envoy sends 0 as it is; anything else that is no final status would break the framing.
+    if not valid_fields(pairs) or not (status == 0 or 200 <= status <= 999):
         return Status.BAD_ARGUMENT
     if isinstance(context, StreamContext) and context.local_response is None:
         grpc = None if grpc_status < 0 else grpc_status

@@ -20,9 +20,9 @@ _RANDOM_MAX = 64 * 1024
 def clock_time_get(guest: Guest, clock: int, precision: int, time_ptr: int) -> int:
     """The time of the realtime or the monotonic clock, in nanoseconds."""
     if clock == _REALTIME:
-        guest.write_u64(time_ptr, guest.services.realtime())
+        guest.memory.write_u64(time_ptr, guest.services.realtime())
     elif clock == _MONOTONIC:
-        guest.write_u64(time_ptr, guest.services.monotonic())
+        guest.memory.write_u64(time_ptr, guest.services.monotonic())
     else:
         return Errno.NOTSUP
     return Errno.SUCCESS
@@ -33,7 +33,7 @@ def clock_res_get(guest: Guest, clock: int, resolution_ptr: int) -> int:
     """One nanosecond, for the clocks that there are."""
     if clock > _MONOTONIC:
         return Errno.NOTSUP
-    guest.write_u64(resolution_ptr, 1)
+    guest.memory.write_u64(resolution_ptr, 1)
     return Errno.SUCCESS
 
 
@@ -42,5 +42,5 @@ def random_get(guest: Guest, ptr: int, size: int) -> int:
     """Random bytes of the operating system."""
     if size > _RANDOM_MAX:
         return Errno.INVAL
-    guest.write(ptr, os.urandom(size))
+    guest.memory.write(ptr, os.urandom(size))
     return Errno.SUCCESS

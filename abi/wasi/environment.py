@@ -17,8 +17,8 @@ def _entries(guest: Guest) -> list[bytes]:
 @wasi_function("args_sizes_get", "ii")
 def args_sizes_get(guest: Guest, count_ptr: int, size_ptr: int) -> int:
     """No arguments."""
-    guest.write_u32(count_ptr, 0)
-    guest.write_u32(size_ptr, 0)
+    guest.memory.write_u32(count_ptr, 0)
+    guest.memory.write_u32(size_ptr, 0)
     return Errno.SUCCESS
 
 
@@ -32,8 +32,8 @@ def args_get(guest: Guest, pointers: int, data: int) -> int:
 def environ_sizes_get(guest: Guest, count_ptr: int, size_ptr: int) -> int:
     """How many variables there are, and the bytes that they take."""
     entries = _entries(guest)
-    guest.write_u32(count_ptr, len(entries))
-    guest.write_u32(size_ptr, sum(map(len, entries)))
+    guest.memory.write_u32(count_ptr, len(entries))
+    guest.memory.write_u32(size_ptr, sum(map(len, entries)))
     return Errno.SUCCESS
 
 
@@ -41,8 +41,8 @@ def environ_sizes_get(guest: Guest, count_ptr: int, size_ptr: int) -> int:
 def environ_get(guest: Guest, pointers: int, data: int) -> int:
     """The variables, NUL-terminated, and a pointer to each."""
     for entry in _entries(guest):
-        guest.write_u32(pointers, data)
-        guest.write(data, entry)
+        guest.memory.write_u32(pointers, data)
+        guest.memory.write(data, entry)
         pointers += 4
         data += len(entry)
     return Errno.SUCCESS

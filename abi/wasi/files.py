@@ -67,14 +67,14 @@ def fd_fdstat_get(guest: Guest, fd: int, stat_ptr: int) -> int:
     """The standard streams can be written, and nothing else."""
     if fd not in _STANDARD_STREAMS:
         return Errno.BADF
-    guest.write(stat_ptr, bytes(8) + _RIGHT_FD_WRITE.to_bytes(8, "little") + bytes(8))
+    guest.memory.write(stat_ptr, bytes(8) + _RIGHT_FD_WRITE.to_bytes(8, "little") + bytes(8))
     return Errno.SUCCESS
 
 
 @wasi_function("fd_seek", "iIii")
 def fd_seek(guest: Guest, fd: int, offset: int, whence: int, position_ptr: int) -> int:
     """Success at position 0, as runtimes ask when they set up their streams."""
-    guest.write_u64(position_ptr, 0)
+    guest.memory.write_u64(position_ptr, 0)
     return Errno.SUCCESS
 
 
@@ -83,12 +83,12 @@ def fd_tell(guest: Guest, fd: int, position_ptr: int) -> int:
     """Position 0 of the standard streams."""
     if fd not in _STANDARD_STREAMS:
         return Errno.BADF
-    guest.write_u64(position_ptr, 0)
+    guest.memory.write_u64(position_ptr, 0)
     return Errno.SUCCESS
 
 
 @wasi_function("fd_readdir", "iiiIi")
 def fd_readdir(guest: Guest, fd: int, ptr: int, size: int, cookie: int, used_ptr: int) -> int:
     """No descriptor is a directory."""
-    guest.write_u32(used_ptr, 0)
+    guest.memory.write_u32(used_ptr, 0)
     return Errno.EXIST

@@ -24,11 +24,14 @@ def _write(guest: Guest, fd: int, vectors: int, count: int, written_ptr: int) ->
         return Errno.BADF
     data = bytearray()
     for index in range(min(count, _MOST_VECTORS)):
-        ptr, size = guest.read_u32(vectors + 8 * index), guest.read_u32(vectors + 8 * index + 4)
-        data += guest.read(ptr, min(size, _MOST - len(data)))
+        ptr, size = (
+            guest.memory.read_u32(vectors + 8 * index),
+            guest.memory.read_u32(vectors + 8 * index + 4),
+        )
+        data += guest.memory.read(ptr, min(size, _MOST - len(data)))
         if len(data) == _MOST:
             break
-    guest.write_u32(written_ptr, len(data))
+    guest.memory.write_u32(written_ptr, len(data))
     if level >= guest.services.log_level:
         # One entry per call, without the newline that ends it; inner ones stay.
         line = data[:-1] if data.endswith(b"\n") else data

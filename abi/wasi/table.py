@@ -32,6 +32,7 @@ class Errno(IntEnum):
     NOENT = 44
     NOSYS = 52
     NOTSUP = 58
+    NOTCAPABLE = 76
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,264 @@
+"""What a guest waits for from outside, and how the answers reach it.
+
+Answers come from any thread; `Guest.post` brings each to the guest when that is free. The guest is
+called once per answer, on the root context that asked, while the answer's headers and body can be
+read. Ids are proxy-wasm-cpp-host's: the kind in the two low bits, first ids 4, 5, 6, 7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from anywasm.abi.buffer import Buffer
+from anywasm.abi.calls import (
+    Cancellable,
+    GrpcStream,
+    GrpcTarget,
+    HttpCall,
+    HttpCallResponse,
+)
+from anywasm.abi.enums import BufferType, MapType, Status
+from anywasm.abi.headers import HeaderMap
+from anywasm.abi.pairs import Pair
+
+if TYPE_CHECKING:
+    from anywasm.abi.context import RootContext
+    from anywasm.abi.guest import Guest
+
+_HTTP, _GRPC_CALL, _GRPC_STREAM, _REDIS = range(4)
+_STEP = 4
+
+#: Calls that one guest may have under way.
+MAX_CALLS = 65536
+
+
+class Callouts:
+    """The calls of one guest that are under way. Used by the thread that uses the guest."""
+
+    def __init__(self, guest: Guest) -> None:
+        self._guest = guest
+        self._calls: dict[int, Cancellable] = {}
+        self._last = [_HTTP, _GRPC_CALL, _GRPC_STREAM, _REDIS]
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def _new_id(self, kind: int) -> int:
+        while True:
+            self._last[kind] = (self._last[kind] + _STEP) & 0xFFFFFFFF or _STEP
+            if self._last[kind] not in self._calls:
+                return self._last[kind]
+
+    def close(self) -> None:
+        """Cancel everything; nothing is delivered any more."""
+        calls, self._calls = self._calls, {}
+        for call in calls.values():
+            call.cancel()
+
+    # --- HTTP ---
+
+    def http_call(self, root: RootContext, call: HttpCall) -> int | Status:
+        """Begin an HTTP call; its id, or BAD_ARGUMENT for an unknown cluster."""
+        caller = self._guest.services.http
+        if caller is None:
+            return Status.BAD_ARGUMENT
+        if len(self._calls) >= MAX_CALLS:
+            return Status.INTERNAL_FAILURE
+        number = self._new_id(_HTTP)
+
+        def arrived(response: HttpCallResponse) -> None:
+            self._guest.post(lambda: self._http_response(root, number, response))
+
+        begun = caller.call(call, arrived)
+        if begun is None:
+            return Status.BAD_ARGUMENT
+        self._calls[number] = begun
+        return number
+
+    def _http_response(self, root: RootContext, id: int, response: HttpCallResponse) -> None:
+        callback = self._guest.callbacks.on_http_call_response
+        if self._calls.pop(id, None) is None or callback is None:
+            return
+        trailers = HeaderMap(response.trailers) if response.trailers else None
+        root.maps[MapType.HTTP_CALL_RESPONSE_HEADERS] = HeaderMap(response.headers)
+        root.maps[MapType.HTTP_CALL_RESPONSE_TRAILERS] = trailers
+        body = Buffer(response.body, writable=False)
+        root.buffers[BufferType.HTTP_CALL_RESPONSE_BODY] = body
+        try:
+            self._guest.call(
+                root,
+                callback,
+                root.id,
+                id,
+                len(response.headers),
+                len(response.body),
+                len(response.trailers),
+            )
+        finally:
+            root.maps[MapType.HTTP_CALL_RESPONSE_HEADERS] = None
+            root.maps[MapType.HTTP_CALL_RESPONSE_TRAILERS] = None
+            root.buffers[BufferType.HTTP_CALL_RESPONSE_BODY] = None
+
+    # --- gRPC ---
+
+    def grpc_call(
+        self, root: RootContext, target: GrpcTarget, message: bytes, timeout: float | None
+    ) -> int | Status:
+        """Begin a unary call; its id, or PARSE_FAILURE for an upstream that is not understood."""
+        caller = self._guest.services.grpc
+        if caller is None:
+            return Status.PARSE_FAILURE
+        if len(self._calls) >= MAX_CALLS:
+            return Status.INTERNAL_FAILURE
+        number = self._new_id(_GRPC_CALL)
+        begun = caller.call(target, message, timeout, _GrpcEvents(self, root, number))
+        if begun is None:
+            return Status.PARSE_FAILURE
+        self._calls[number] = begun
+        return number
+
+    def grpc_stream(self, root: RootContext, target: GrpcTarget) -> int | Status:
+        """Open a stream; its id, or PARSE_FAILURE for an upstream that is not understood."""
+        caller = self._guest.services.grpc
+        if caller is None:
+            return Status.PARSE_FAILURE
+        if len(self._calls) >= MAX_CALLS:
+            return Status.INTERNAL_FAILURE
+        number = self._new_id(_GRPC_STREAM)
+        begun = caller.stream(target, _GrpcEvents(self, root, number))
+        if begun is None:
+            return Status.PARSE_FAILURE
+        self._calls[number] = begun
+        return number
+
+    def grpc_send(self, id: int, message: bytes, end_stream: bool) -> Status | None:
+        """Send on a stream; BAD_ARGUMENT for another kind of call, NOT_FOUND for none."""
+        if id % _STEP != _GRPC_STREAM:
+            return Status.BAD_ARGUMENT
+        stream: GrpcStream | None = self._calls.get(id)  # type: ignore[assignment]
+        if stream is None:
+            return Status.NOT_FOUND
+        stream.send(message, end_stream)
+        return None
+
+    def grpc_close(self, id: int) -> Status | None:
+        """Half-close a stream; cancel a unary call."""
+        if id % _STEP == _GRPC_STREAM:
+            stream: GrpcStream | None = self._calls.get(id)  # type: ignore[assignment]
+            if stream is None:
+                return Status.NOT_FOUND
+            stream.half_close()
+            return None
+        return self.grpc_cancel(id)
+
+    def grpc_cancel(self, id: int) -> Status | None:
+        """Cancel a call or reset a stream; nothing of it is delivered any more."""
+        if id % _STEP not in (_GRPC_CALL, _GRPC_STREAM):
+            return Status.BAD_ARGUMENT
+        call = self._calls.pop(id, None)
+        if call is None:
+            return Status.NOT_FOUND
+        call.cancel()
+        return None
+
+    def grpc_metadata(
+        self, root: RootContext, id: int, kind: MapType, metadata: tuple[Pair, ...]
+    ) -> None:
+        """Deliver metadata of a stream."""
+        callbacks = self._guest.callbacks
+        callback = (
+            callbacks.on_grpc_receive_initial_metadata
+            if kind is MapType.GRPC_CALL_INITIAL_METADATA
+            else callbacks.on_grpc_receive_trailing_metadata
+        )
+        if id not in self._calls or callback is None:
+            return
+        root.maps[kind] = HeaderMap(metadata)
+        try:
+            self._guest.call(root, callback, root.id, id, len(metadata))
+        finally:
+            root.maps[kind] = None
+
+    def grpc_message(self, root: RootContext, id: int, message: bytes) -> None:
+        """Deliver a message; it ends a unary call."""
+        if id not in self._calls:
+            return
+        if id % _STEP == _GRPC_CALL:
+            del self._calls[id]
+        callback = self._guest.callbacks.on_grpc_receive
+        if callback is None:
+            return
+        root.buffers[BufferType.GRPC_CALL_MESSAGE] = Buffer(message, writable=False)
+        try:
+            self._guest.call(root, callback, root.id, id, len(message))
+        finally:
+            root.buffers[BufferType.GRPC_CALL_MESSAGE] = None
+
+    def grpc_closed(self, root: RootContext, id: int, status: int, message: str) -> None:
+        """Deliver the end of a stream, or the failure of a unary call."""
+        if self._calls.pop(id, None) is None:
+            return
+        callback = self._guest.callbacks.on_grpc_close
+        if callback is not None:
+            root.status = (status, message.encode())
+            try:
+                self._guest.call(root, callback, root.id, id, status)
+            finally:
+                root.status = (status, b"")
+
+    # --- Redis ---
+
+    def redis_call(self, root: RootContext, cluster: str, query: bytes) -> int | Status:
+        """Send a command; its id, or BAD_ARGUMENT for a cluster that is not configured."""
+        caller = self._guest.services.redis
+        if caller is None:
+            return Status.BAD_ARGUMENT
+        if len(self._calls) >= MAX_CALLS:
+            return Status.INTERNAL_FAILURE
+        number = self._new_id(_REDIS)
+
+        def arrived(status: int, answer: bytes) -> None:
+            self._guest.post(lambda: self._redis_response(root, number, status, answer))
+
+        begun = caller.call(cluster, query, arrived)
+        if begun is None:
+            return Status.BAD_ARGUMENT
+        self._calls[number] = begun
+        return number
+
+    def _redis_response(self, root: RootContext, id: int, status: int, answer: bytes) -> None:
+        callback = self._guest.callbacks.on_redis_call_response
+        if self._calls.pop(id, None) is None or callback is None:
+            return
+        root.buffers[BufferType.REDIS_CALL_RESPONSE] = Buffer(answer, writable=False)
+        try:
+            self._guest.call(root, callback, root.id, id, status, len(answer))
+        finally:
+            root.buffers[BufferType.REDIS_CALL_RESPONSE] = None
+
+
+class _GrpcEvents:
+    """Brings the events of one gRPC call to its guest, in order."""
+
+    def __init__(self, callouts: Callouts, root: RootContext, id: int) -> None:
+        self._callouts = callouts
+        self._root = root
+        self._id = id
+
+    def _post(self, job: Callable[[], None]) -> None:
+        self._root.guest.post(job)
+
+    def on_initial_metadata(self, metadata: tuple[Pair, ...]) -> None:
+        kind = MapType.GRPC_CALL_INITIAL_METADATA
+        self._post(lambda: self._callouts.grpc_metadata(self._root, self._id, kind, metadata))
+
+    def on_message(self, message: bytes) -> None:
+        self._post(lambda: self._callouts.grpc_message(self._root, self._id, message))
+
+    def on_trailing_metadata(self, metadata: tuple[Pair, ...]) -> None:
+        kind = MapType.GRPC_CALL_TRAILING_METADATA
+        self._post(lambda: self._callouts.grpc_metadata(self._root, self._id, kind, metadata))
+
+    def on_close(self, status: int, message: str) -> None:
+        self._post(lambda: self._callouts.grpc_closed(self._root, self._id, status, message))

@@ -1,0 +1,189 @@
+"""Calls that a guest makes to the outside, and what comes back, as Protocols and values.
+
+Everything here is used on the thread that drives the guest (see `Guest.post`). A call that was
+accepted ends with exactly one of its final callbacks, unless it was cancelled: then with none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from anywasm.abi.pairs import Pair
+
+
+class Cancellable(Protocol):
+    """A call or timer under way."""
+
+    def cancel(self) -> None:
+        """End it; nothing is called back any more. Idempotent, and harmless when it has ended."""
+
+
+class Timers(Protocol):
+    """A clock that calls back."""
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Cancellable:
+        """Call `callback` once, after `seconds`, from any thread."""
+
+
+# --- HTTP ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class HttpCall:
+    """One `proxy_http_call`.
+
+    Attributes:
+        cluster: The upstream's name.
+        headers: With `:method`, `:path` and `:authority`.
+        body: The body.
+        trailers: The trailers.
+        timeout: Seconds, or None for no timeout of its own.
+    """
+
+    cluster: str
+    headers: tuple[Pair, ...]
+    body: bytes
+    trailers: tuple[Pair, ...]
+    timeout: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class HttpCallResponse:
+    """What the guest reads in `proxy_on_http_call_response`.
+
+    A failure is a response too, as in Envoy: 504 `upstream request timeout`, or 503
+    `upstream connect error or disconnect/reset before headers...`.
+
+    Attributes:
+        headers: With `:status`.
+        body: The whole body.
+        trailers: The trailers.
+    """
+
+    headers: tuple[Pair, ...]
+    body: bytes = b""
+    trailers: tuple[Pair, ...] = ()
+
+
+class HttpCaller(Protocol):
+    """Makes HTTP calls to named clusters."""
+
+    def call(
+        self, call: HttpCall, on_response: Callable[[HttpCallResponse], None]
+    ) -> Cancellable | None:
+        """Begin a call.
+
+        Args:
+            call: The call.
+            on_response: Called once, later, from any thread; never from inside this method.
+
+        Returns:
+            The call, or None where there is no such cluster.
+        """
+
+
+# --- gRPC ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class GrpcTarget:
+    """The method of a gRPC call.
+
+    Attributes:
+        upstream: As the guest gave it: a cluster's name, or Envoy's serialized `GrpcService`.
+        service: The full service name.
+        method: The method name.
+        metadata: The initial metadata.
+    """
+
+    upstream: bytes
+    service: str
+    method: str
+    metadata: tuple[Pair, ...]
+
+
+class GrpcEvents(Protocol):
+    """Told about a gRPC call. Called later, from any thread; never from inside the caller."""
+
+    def on_initial_metadata(self, metadata: tuple[Pair, ...]) -> None:
+        """The server's initial metadata (streams only)."""
+
+    def on_message(self, message: bytes) -> None:
+        """One message; for a unary call this ends it, with success."""
+
+    def on_trailing_metadata(self, metadata: tuple[Pair, ...]) -> None:
+        """The server's trailing metadata (streams only)."""
+
+    def on_close(self, status: int, message: str) -> None:
+        """The end: of a stream in any case, of a unary call where it failed."""
+
+
+class GrpcStream(Cancellable, Protocol):
+    """A gRPC stream under way."""
+
+    def send(self, message: bytes, end_stream: bool) -> None:
+        """Send a message; with `end_stream` it is the last."""
+
+    def half_close(self) -> None:
+        """Send nothing more; what the server sends still comes."""
+
+
+class GrpcCaller(Protocol):
+    """Makes gRPC calls.
+
+    Both methods return None where the upstream cannot be understood or is not configured.
+    """
+
+    def call(
+        self, target: GrpcTarget, message: bytes, timeout: float | None, events: GrpcEvents
+    ) -> Cancellable | None:
+        """Begin a unary call; `timeout` in seconds, None for none."""
+
+    def stream(self, target: GrpcTarget, events: GrpcEvents) -> GrpcStream | None:
+        """Open a stream."""
+
+
+# --- Redis (Higress) -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RedisServer:
+    """What a guest says about a Redis cluster in `proxy_redis_init`.
+
+    Attributes:
+        cluster: The upstream's name.
+        username: Empty for none.
+        password: Empty for none.
+        database: The number of the database.
+        timeout: Seconds for a call.
+    """
+
+    cluster: str
+    username: str
+    password: str
+    database: int
+    timeout: float
+
+
+class RedisCaller(Protocol):
+    """Sends RESP commands to named clusters."""
+
+    def configure(self, server: RedisServer) -> bool:
+        """Take the settings for a cluster; False where there is no such cluster."""
+
+    def call(
+        self, cluster: str, query: bytes, on_response: Callable[[int, bytes], None]
+    ) -> Cancellable | None:
+        """Send one command.
+
+        Args:
+            cluster: The upstream's name, configured before.
+            query: The command as RESP, exactly as it goes over the wire.
+            on_response: Called once, later, from any thread, with a status (0 for success) and the
+                answer as RESP.
+
+        Returns:
+            The call, or None where the cluster is not configured.
+        """

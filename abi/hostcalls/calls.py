@@ -1,0 +1,148 @@
+"""Calls to the outside: HTTP, gRPC, and Higress's Redis."""
+
+from __future__ import annotations
+
+from anywasm.abi.calls import GrpcTarget, HttpCall, RedisServer
+from anywasm.abi.context import Context, RootContext
+from anywasm.abi.enums import LogLevel, Status
+from anywasm.abi.pairs import Pair, decode_pairs
+from anywasm.abi.table import host_function
+from anywasm.core.errors import AbiError
+
+_NEGATIVE = 1 << 31
+_NEEDED = (b":method", b":path", b":authority")
+
+HIGRESS = ("0.2.100",)
+
+
+def _pairs(context: Context, function: str, data: bytes) -> tuple[Pair, ...] | None:
+    try:
+        return tuple((name.lower(), value) for name, value in decode_pairs(data))
+    except AbiError as error:
+        context.log(LogLevel.ERROR, f"{function}: {error}")
+        return None
+
+
+@host_function("proxy_http_call", "data data data data u32 -> u32")
+def http_call(
+    context: Context, upstream: bytes, headers: bytes, body: bytes, trailers: bytes, timeout: int
+) -> int | Status:
+    """Call a cluster; the answer comes in `proxy_on_http_call_response`."""
+    head = _pairs(context, "proxy_http_call", headers)
+    tail = _pairs(context, "proxy_http_call", trailers)
+    root = context.root
+    if head is None or tail is None or timeout >= _NEGATIVE or not isinstance(root, RootContext):
+        return Status.BAD_ARGUMENT
+    names = {name for name, value in head if value}
+    if not names.issuperset(_NEEDED):
+        return Status.BAD_ARGUMENT
+    cluster = upstream.decode(errors="replace")
+    call = HttpCall(cluster, head, body, tail, timeout / 1000 if timeout else None)
+    return context.guest.callouts.http_call(root, call)
+
+
+def _target(
+    context: Context, upstream: bytes, service: bytes, method: bytes, metadata: bytes
+) -> GrpcTarget | None:
+    pairs = _pairs(context, "proxy_grpc_call", metadata)
+    if pairs is None:
+        return None
+    try:
+        return GrpcTarget(upstream, service.decode(), method.decode(), pairs)
+    except UnicodeDecodeError:
+        return None
+
+
+@host_function("proxy_grpc_call", "data data data data data u32 -> u32")
+def grpc_call(
+    context: Context,
+    upstream: bytes,
+    service: bytes,
+    method: bytes,
+    metadata: bytes,
+    message: bytes,
+    timeout: int,
+) -> int | Status:
+    """Make a unary gRPC call; the answer comes in `proxy_on_grpc_receive` or `_close`."""
+    target = _target(context, upstream, service, method, metadata)
+    root = context.root
+    if target is None or not isinstance(root, RootContext):
+        return Status.PARSE_FAILURE
+    seconds = timeout / 1000 if 0 < timeout < _NEGATIVE else None
+    return context.guest.callouts.grpc_call(root, target, message, seconds)
+
+
+@host_function("proxy_grpc_stream", "data data data data -> u32")
+def grpc_stream(
+    context: Context, upstream: bytes, service: bytes, method: bytes, metadata: bytes
+) -> int | Status:
+    """Open a gRPC stream."""
+    target = _target(context, upstream, service, method, metadata)
+    root = context.root
+    if target is None or not isinstance(root, RootContext):
+        return Status.PARSE_FAILURE
+    return context.guest.callouts.grpc_stream(root, target)
+
+
+@host_function("proxy_grpc_send", "u32 data u32")
+def grpc_send(context: Context, call: int, message: bytes, end_stream: int) -> Status | None:
+    """Send a message on a stream."""
+    return context.guest.callouts.grpc_send(call, message, bool(end_stream))
+
+
+@host_function("proxy_grpc_close", "u32")
+def grpc_close(context: Context, call: int) -> Status | None:
+    """Half-close a stream, or cancel a call."""
+    return context.guest.callouts.grpc_close(call)
+
+
+@host_function("proxy_grpc_cancel", "u32")
+def grpc_cancel(context: Context, call: int) -> Status | None:
+    """Reset a stream, or cancel a call."""
+    return context.guest.callouts.grpc_cancel(call)
+
+
+@host_function("proxy_get_status", "-> u32 data")
+def get_status(context: Context) -> tuple[int, bytes]:
+    """Code and message of what ended the gRPC call that is being told about."""
+    root = context.root
+    return root.status if isinstance(root, RootContext) else (0, b"")
+
+
+# --- Higress -------------------------------------------------------------------------------------
+
+
+def _cluster(upstream: bytes) -> tuple[str, int]:
+    """A cluster's name, and the database that may follow it as `?db=N`."""
+    name, _, query = upstream.decode(errors="replace").partition("?")
+    for item in query.split("&"):
+        key, _, value = item.partition("=")
+        if key == "db" and value.isdigit():
+            return name, int(value)
+    return name, 0
+
+
+@host_function("proxy_redis_init", "data data data u32", versions=HIGRESS)
+def redis_init(
+    context: Context, upstream: bytes, username: bytes, password: bytes, timeout: int
+) -> Status | None:
+    """Say how to talk to the Redis behind a cluster."""
+    redis = context.guest.services.redis
+    name, database = _cluster(upstream)
+    server = RedisServer(
+        name,
+        username.decode(errors="replace"),
+        password.decode(errors="replace"),
+        database,
+        timeout / 1000,
+    )
+    return None if redis is not None and redis.configure(server) else Status.BAD_ARGUMENT
+
+
+@host_function("proxy_redis_call", "data data -> u32", versions=HIGRESS)
+def redis_call(context: Context, upstream: bytes, query: bytes) -> int | Status:
+    """Send a command in RESP; the answer comes in `proxy_on_redis_call_response`."""
+    root = context.root
+    if not isinstance(root, RootContext):
+        return Status.BAD_ARGUMENT
+    return context.guest.callouts.redis_call(root, _cluster(upstream)[0], query)

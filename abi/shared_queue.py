@@ -1,0 +1,97 @@
+"""Queues between guests, found by `vm_id` and name (proxy-wasm spec, "Shared Queues")."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from anywasm.abi.enums import Status
+
+#: Items and bytes that one queue holds, by default.
+MAX_ITEMS = 65536
+MAX_BYTES = 16 * 1024 * 1024
+
+#: Told about each new item; must be quick, and is called outside the lock.
+Notify = Callable[[int], None]
+
+
+@dataclass(eq=False, slots=True)
+class _Queue:
+    notify: Notify
+    items: deque[bytes] = field(default_factory=deque)
+    size: int = 0
+
+
+class SharedQueues:
+    """The queues of a process. Thread-safe.
+
+    Args:
+        max_items: Items that one queue holds.
+        max_bytes: Bytes that one queue holds.
+    """
+
+    def __init__(self, max_items: int = MAX_ITEMS, max_bytes: int = MAX_BYTES) -> None:
+        self._max_items = max_items
+        self._max_bytes = max_bytes
+        self._lock = threading.Lock()
+        self._queues: dict[int, _Queue] = {}
+        self._tokens: dict[tuple[str, bytes], int] = {}
+
+    def register(self, vm_id: str, name: bytes, notify: Notify) -> int:
+        """The token of a queue, made if need be; the last to register is the one that is told."""
+        with self._lock:
+            token = self._tokens.setdefault((vm_id, name), len(self._tokens) + 1)
+            queue = self._queues.get(token)
+            if queue is None:
+                self._queues[token] = _Queue(notify)
+            else:
+                queue.notify = notify
+            return token
+
+    def forget(self, notify: Notify) -> None:
+        """Tell `notify` nothing more; its queues and their items stay."""
+        with self._lock:
+            for queue in self._queues.values():
+                if queue.notify is notify:
+                    queue.notify = _ignore
+
+    def resolve(self, vm_id: str, name: bytes) -> int | None:
+        """The token of a queue that somebody registered, or None."""
+        with self._lock:
+            return self._tokens.get((vm_id, name))
+
+    def enqueue(self, token: int, item: bytes) -> Status:
+        """Append an item and tell the queue's owner.
+
+        Returns:
+            OK; NOT_FOUND for an unknown token; INTERNAL_FAILURE when the queue is full.
+        """
+        with self._lock:
+            queue = self._queues.get(token)
+            if queue is None:
+                return Status.NOT_FOUND
+            if len(queue.items) >= self._max_items or queue.size + len(item) > self._max_bytes:
+                return Status.INTERNAL_FAILURE
+            queue.items.append(item)
+            queue.size += len(item)
+            notify = queue.notify
+        notify(token)
+        return Status.OK
+
+    def dequeue(self, token: int) -> bytes | Status:
+        """The oldest item; EMPTY where there is none, NOT_FOUND for an unknown token."""
+        with self._lock:
+            queue = self._queues.get(token)
+            if queue is None:
+                return Status.NOT_FOUND
+            if not queue.items:
+                return Status.EMPTY
+            item = queue.items.popleft()
+            queue.size -= len(item)
+            return item
+
+
+def _ignore(token: int) -> None:
+    """Nobody listens to this queue now."""

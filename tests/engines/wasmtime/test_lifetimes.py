@@ -4,10 +4,11 @@ import gc
 import subprocess
 import weakref
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from anywasm.core.errors import InstantiationError, OutOfMemoryError
+from anywasm.core.errors import ArgumentError, InstantiationError, OutOfMemoryError
 from anywasm.core.limits import ResourceLimits
 from anywasm.core.registry import get_wasm_engine
 
@@ -102,6 +103,12 @@ def test_a_full_heap_of_the_guests_collector(assemble: Callable[[str], bytes]) -
         with pytest.raises(OutOfMemoryError):
             instance.exports["make"](1_000_000)
         instance.exports["make"](10)
+
+
+@pytest.mark.parametrize("bound", [-1, 1.5, "1"])
+def test_limits_that_are_none(bound: Any) -> None:
+    with pytest.raises(ArgumentError, match="memory_bytes"):
+        ResourceLimits(memory_bytes=bound)
 
 
 def test_limits_wider_than_c_can_say(assemble: Callable[[str], bytes]) -> None:

@@ -10,6 +10,16 @@ import pluggy
 
 from anywasm.core.hookspecs import EngineSpecs
 
+#: The hooks of all layers. A layer's specifications are only there once it is imported, but what
+#: is registered before that must not be taken for a mistake.
+KNOWN_HOOKS = frozenset(
+    {
+        "register_abi_versions",
+        "register_engines",
+        "register_foreign_functions",
+        "register_state_stores",
+    }
+)
 #: Entry-point group of pluggy plugins; their modules are imported when hooks are first used.
 PLUGIN_GROUP = "anywasm"
 #: Comma-separated distributions or entry points that may be loaded; unset: all; empty: none.
@@ -48,11 +58,16 @@ def register_plugin(plugin: object, name: str | None = None) -> None:
 
     Raises:
         ValueError: When it, or its name, is registered already.
-        pluggy.PluginValidationError: When a function does not fit its hook's specification.
+        pluggy.PluginValidationError: When a function does not fit its hook's specification, or
+            no layer knows its hook. The plugin is not registered then.
     """
     with _lock:
         manager.register(plugin, name)
-        manager.check_pending()
+        try:
+            _refuse_unknown_hooks(plugin)
+        except pluggy.PluginValidationError:
+            manager.unregister(plugin)
+            raise
 
 
 def unregister_plugin(plugin: object) -> None:
@@ -63,3 +78,14 @@ def unregister_plugin(plugin: object) -> None:
     """
     with _lock:
         manager.unregister(plugin)
+
+
+def _refuse_unknown_hooks(plugin: object) -> None:
+    for caller in manager.get_hookcallers(plugin) or ():
+        if caller.has_spec() or caller.name in KNOWN_HOOKS:
+            continue
+        if any(not item.optionalhook for item in caller.get_hookimpls() if item.plugin is plugin):
+            known = ", ".join(sorted(KNOWN_HOOKS))
+            raise pluggy.PluginValidationError(
+                plugin, f"unknown hook {caller.name!r}; known: {known}"
+            )

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Hashable
+from functools import cached_property
 
 from anywasm.abi.guest import Guest, GuestLimits
-from anywasm.abi.host import HostServices
 from anywasm.abi.imports import blocks
 from anywasm.abi.plugin import PluginIdentity
+from anywasm.abi.versions import abi_version
 from anywasm.core.errors import AnyWasmError
 from anywasm.core.module import Module
-from anywasm.plugins.compiler import ModuleCompiler
 from anywasm.plugins.config import PluginConfig
 from anywasm.plugins.errors import PluginStartError
-from anywasm.plugins.home import AnyThread, OwnThread
+from anywasm.plugins.filter_pool import FilterPool
+from anywasm.plugins.home import AnyThread, Home, OwnThread
+from anywasm.plugins.host import PluginHost
 from anywasm.plugins.pool import InstancePool, Slot
 from anywasm.plugins.source import ModuleSource, read_source
 
@@ -29,26 +32,42 @@ class Plugin:
         module: Its compiled module.
         version: A number that grows with every plugin made in this process.
         id: What functions call it by: what `proxy_get_id` tells, else its name.
+        is_filter: Whether it is a filter; otherwise it is a function.
         inline: Whether it may run on the event loop: its module imports nothing that waits.
-        pool: Its instances.
+        profile: `envoy` or `higress`.
+        stops_iteration: Whether a filter that pauses on headers still gets the body.
     """
 
-    def __init__(self, config: PluginConfig, source: ModuleSource, module: Module) -> None:
+    def __init__(
+        self, config: PluginConfig, source: ModuleSource, module: Module, host: PluginHost
+    ) -> None:
         self.config = config
         self.source = source
         self.module = module
         self.version = next(_versions)
         self.id = config.name
+        self.is_filter = config.name in host.filters
+        self._host = host
+        self._ids: set[str] = set()
+        self._limits = GuestLimits(config.timeouts.start, config.timeouts.call)
         self._thread_bound = module.vm.capabilities.thread_bound
         execution = config.execution or ("thread" if blocks(module) else "inline")
-        self.inline = execution == "inline" and not self._thread_bound
+        self.inline = execution == "inline" and (self.is_filter or not self._thread_bound)
+        higress = config.profile is None and abi_version(module).name == "0.2.100"
+        self.profile = "higress" if higress else config.profile or "envoy"
+        # What Envoy calls StopIteration: a filter that pauses on headers still gets the body.
+        stops = config.allow_on_headers_stop_iteration
+        self.stops_iteration = self.profile == "higress" if stops is None else stops
+        allowed = config.capabilities
         self.identity = PluginIdentity(
             name=config.name,
             root_id=config.root_id,
             vm_id=config.vm_config.vm_id,
-            configuration=config.configuration,
+            configuration=config.plugin_config,
             vm_configuration=config.vm_config.configuration,
             env=config.vm_config.env,
+            allowed_capabilities=None if allowed is None else frozenset(allowed),
+            profile=self.profile,
         )
 
     @property
@@ -57,7 +76,7 @@ class Plugin:
         return self.config.name
 
     @classmethod
-    def load(cls, config: PluginConfig, services: HostServices, compiler: ModuleCompiler) -> Plugin:
+    def load(cls, config: PluginConfig, host: PluginHost) -> Plugin:
         """Read, compile and start a plugin with all its instances, ready to serve.
 
         Raises:
@@ -65,48 +84,101 @@ class Plugin:
             PluginStartError: When a guest cannot be started and configured.
         """
         source = read_source(config.vm_config)
-        plugin = cls(config, source, compiler.compile(config.vm_config.engine, source))
-        plugin._start(services)
+        module = host.compiler.compile(config.vm_config.engine, source)
+        try:
+            plugin = cls(config, source, module, host)
+            plugin.pool.start()
+        except AnyWasmError as error:
+            raise PluginStartError(f"plugin {config.name!r} cannot start: {error}") from error
+        plugin.id = next(iter(plugin._ids), config.name)
         return plugin
 
-    def _start(self, services: HostServices) -> None:
-        limits = GuestLimits(self.config.timeouts.start, self.config.timeouts.call)
-        ids: set[str] = set()
+    @cached_property
+    def functions(self) -> InstancePool:
+        """The instances of a function."""
+        return InstancePool(self.name, self._make_function, self.config.instance_num)
+
+    @cached_property
+    def filters(self) -> FilterPool:
+        """The instances of a filter."""
+        config = self.config
+        backoff = config.reload_backoff
+        return FilterPool(
+            self.name,
+            self._make_filter,
+            config.instance_num,
+            config.failure_policy,
+            (backoff.base, backoff.max),
+        )
+
+    @property
+    def pool(self) -> FilterPool | InstancePool:
+        """The instances."""
+        return self.filters if self.is_filter else self.functions
+
+    # --- making instances ---
+
+    def _make_function(self) -> Slot:
+        home = OwnThread(f"anywasm-{self.name}") if self._thread_bound else AnyThread()
 
         def make() -> Slot:
-            home = OwnThread(f"anywasm-{self.name}") if self._thread_bound else AnyThread()
+            guest = self._make_guest()
             try:
-                return home.run(lambda: self._make(services, limits, home, ids))
+                self._learn_id(guest)
+                return Slot(guest, guest.create_root(self.identity), home)
             except BaseException:
-                home.close()
+                guest.close()
                 raise
 
-        self.pool = InstancePool(self.name, make, self.config.instance_num)
-        try:
-            self.pool.start()
-        except AnyWasmError as error:
-            raise PluginStartError(f"plugin {self.name!r} cannot start: {error}") from error
-        self.id = next(iter(ids), self.name)
+        return _at(home, make)
 
-    def _make(
-        self,
-        services: HostServices,
-        limits: GuestLimits,
-        home: AnyThread | OwnThread,
-        ids: set[str],
-    ) -> Slot:
-        guest = Guest(self.module, self.identity, services, limits)
-        try:
-            told = guest.get_id()
-            if told is not None:
-                if ids and told not in ids:
-                    known = next(iter(ids))
-                    raise PluginStartError(f"its instances tell different ids: {known}, {told}")
-                ids.add(told)
-            return Slot(guest, guest.create_root(self.identity), home)
-        except BaseException:
-            guest.close()
-            raise
+    def _make_filter(self) -> Slot:
+        home = self._host.filter_home()
+
+        def make() -> Slot:
+            vms, key = self._host.vms, self._sharing_key()
+            guest = self._make_guest() if key is None else vms.enter(key, self._make_guest)
+            leave = None if key is None else vms.leave
+            try:
+                slot = Slot(guest, guest.create_root(self.identity), home, leave=leave)
+            except BaseException:
+                if leave is None or leave(guest):
+                    guest.close()
+                raise
+            guest.poster = lambda job: home.post(lambda: guest.run_soon(job))
+            return slot
+
+        # An instance that may be used by any thread is started in this one, which may wait.
+        return _at(home, make) if self._thread_bound else make()
+
+    def _make_guest(self) -> Guest:
+        return Guest(self.module, self.identity, self._host.services, self._limits)
+
+    def _sharing_key(self) -> Hashable | None:
+        """What filters must have in common to share a VM, or None where this one shares with none.
+
+        Envoy shares by `vm_id`, code and VM configuration; here a `vm_id` must be given for it.
+        """
+        vm = self.config.vm_config
+        if not vm.vm_id or self.config.instance_num != 1:
+            return None
+        return (
+            vm.vm_id,
+            self.source.sha256,
+            vm.engine,
+            vm.configuration,
+            tuple(sorted(vm.env.items())),
+            self.config.capabilities,
+        )
+
+    def _learn_id(self, guest: Guest) -> None:
+        told = guest.get_id()
+        if told is None:
+            return
+        if self._ids and told not in self._ids:
+            known = next(iter(self._ids))
+            raise PluginStartError(f"its instances tell different ids: {known}, {told}")
+        self._ids.add(told)
 
     def close(self, drain: float = 0.0) -> bool:
         """Serve nothing new, wait for what runs, free the instances. See `InstancePool.close`."""
@@ -114,3 +186,12 @@ class Plugin:
 
     def __repr__(self) -> str:
         return f"<plugin {self.name!r} version {self.version}, id {self.id!r}>"
+
+
+def _at(home: Home, make: Callable[[], Slot]) -> Slot:
+    """Make an instance in its home, which is closed when that fails."""
+    try:
+        return home.run(make)
+    except BaseException:
+        home.close()
+        raise

@@ -1,22 +1,34 @@
-"""What a server is told: the project's own schema, and Layotto's configuration."""
+"""What a server is told: the project's own schema, and those of Envoy, Istio and Layotto."""
 
+from anywasm.plugins.config.abi_limits import AbiLimitsConfig
+from anywasm.plugins.config.access_log import AccessLogConfig
 from anywasm.plugins.config.address import Address
 from anywasm.plugins.config.app import AppConfig, config_schema
-from anywasm.plugins.config.listener import LimitsConfig, ListenerConfig
+from anywasm.plugins.config.cluster import ClusterConfig, ClusterTlsConfig
+from anywasm.plugins.config.listener import LimitsConfig, ListenerConfig, ListenerTlsConfig
 from anywasm.plugins.config.load import LoadedConfig, load_config
 from anywasm.plugins.config.management import ManagementConfig
-from anywasm.plugins.config.plugin import PluginConfig, TimeoutsConfig
+from anywasm.plugins.config.plugin import PluginConfig, ReloadBackoffConfig, TimeoutsConfig
+from anywasm.plugins.config.route import DirectResponseConfig, RouteConfig
 from anywasm.plugins.config.state_store import StateStoreConfig
 from anywasm.plugins.config.vm import VmConfig
 
 __all__ = [
+    "AbiLimitsConfig",
+    "AccessLogConfig",
     "Address",
     "AppConfig",
+    "ClusterConfig",
+    "ClusterTlsConfig",
+    "DirectResponseConfig",
     "LimitsConfig",
     "ListenerConfig",
+    "ListenerTlsConfig",
     "LoadedConfig",
     "ManagementConfig",
     "PluginConfig",
+    "ReloadBackoffConfig",
+    "RouteConfig",
     "StateStoreConfig",
     "TimeoutsConfig",
     "VmConfig",

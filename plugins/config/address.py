@@ -1,4 +1,4 @@
-"""Where a listener listens."""
+"""Where a listener listens, or an upstream is reached."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import PlainValidator
+from pydantic import AfterValidator, PlainValidator
 
 _FORM = 'must be "host:port", "[ipv6]:port" or "unix:/absolute/path"'
 _TCP = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):([0-9]{1,5})", re.ASCII)
@@ -77,3 +77,13 @@ def parse_address(value: object) -> Address:
 
 #: An `Address` field, written as text.
 ListenAddress = Annotated[Address, PlainValidator(parse_address, json_schema_input_type=str)]
+
+
+def _reachable(address: Address) -> Address:
+    if address.path is None and address.port == 0:
+        raise ValueError("port must not be 0: nothing can be reached there")
+    return address
+
+
+#: The same for what others listen at: port 0 is refused.
+EndpointAddress = Annotated[ListenAddress, AfterValidator(_reachable)]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from anywasm.plugins.config.abi_limits import AbiLimitsConfig
 from anywasm.plugins.config.address import Address
+from anywasm.plugins.config.cluster import ClusterConfig
 from anywasm.plugins.config.listener import ListenerConfig
 from anywasm.plugins.config.management import ManagementConfig
 from anywasm.plugins.config.model import (
@@ -32,7 +35,9 @@ class AppConfig(Model):
     listeners: Annotated[tuple[ListenerConfig, ...], NotEmpty]
     """Where requests come in."""
     plugins: tuple[PluginConfig, ...] = ()
-    """What answers them."""
+    """What answers or filters them."""
+    clusters: tuple[ClusterConfig, ...] = ()
+    """Upstreams, which routes and guests name."""
     state_stores: dict[Name, StateStoreConfig] = Field(default_factory=dict)
     """What guests read with `proxy_get_state`, by the name they use."""
     management: ManagementConfig | None = None
@@ -43,18 +48,32 @@ class AppConfig(Model):
     """How long running requests may still take when a plugin is replaced or the server stops."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """From which level on is logged."""
+    node_id: str = Field(default_factory=socket.gethostname)
+    """What guests read as `xds.node.id`; by default the name of the machine."""
+    abi_limits: AbiLimitsConfig = AbiLimitsConfig()
+    """What guests may store in their host."""
+
+    @property
+    def filter_names(self) -> frozenset[str]:
+        """The plugins that are filters of some listener; all others are functions."""
+        return frozenset(name for item in self.listeners for name in item.filters or ())
 
     @model_validator(mode="after")
     def _consistent(self) -> AppConfig:
-        problems = [*self._repeated(), *self._unknown_plugins()]
+        problems = [
+            *self._repeated(),
+            *self._misplaced_plugins(),
+            *self._unknown_clusters(),
+        ]
         if problems:
             raise CrossCheckError(problems)
         return self
 
     def _repeated(self) -> Iterator[Problem]:
-        named: tuple[tuple[str, Sequence[ListenerConfig | PluginConfig]], ...] = (
+        named: tuple[tuple[str, Sequence[ListenerConfig | PluginConfig | ClusterConfig]], ...] = (
             ("listeners", self.listeners),
             ("plugins", self.plugins),
+            ("clusters", self.clusters),
         )
         for key, items in named:
             first: dict[str, int] = {}
@@ -77,17 +96,37 @@ class AppConfig(Model):
                     f"{address} is the address of {key_path_text(taken[address])} already",
                 )
 
-    def _unknown_plugins(self) -> Iterator[Problem]:
+    def _misplaced_plugins(self) -> Iterator[Problem]:
         known = [plugin.name for plugin in self.plugins]
+        filters: dict[str, KeyPath] = {}
         for index, listener in enumerate(self.listeners):
+            for position, name in enumerate(listener.filters or ()):
+                filters.setdefault(name, ("listeners", index, "filters", position))
+        for index, listener in enumerate(self.listeners):
+            key = "plugins" if listener.filters is None else "filters"
             counts: Counter[str] = Counter()
-            for position, name in enumerate(listener.plugins or ()):
-                path = ("listeners", index, "plugins", position)
+            for position, name in enumerate(getattr(listener, key) or ()):
+                path = ("listeners", index, key, position)
                 counts[name] += 1
                 if name not in known:
                     yield path, f'unknown plugin "{name}"; known: {", ".join(known) or "none"}'
                 elif counts[name] == 2:
                     yield path, f'"{name}" is listed twice'
+                elif key == "plugins" and name in filters:
+                    message = (
+                        f'"{name}" is a filter ({key_path_text(filters[name])}) and cannot be a '
+                        f"function too; configure it a second time under another name"
+                    )
+                    yield path, message
+
+    def _unknown_clusters(self) -> Iterator[Problem]:
+        known = [cluster.name for cluster in self.clusters]
+        for index, listener in enumerate(self.listeners):
+            for position, route in enumerate(listener.routes):
+                if route.cluster is not None and route.cluster not in known:
+                    path = ("listeners", index, "routes", position, "cluster")
+                    names = ", ".join(known) or "none"
+                    yield path, f'unknown cluster "{route.cluster}"; known: {names}'
 
 
 def config_schema() -> dict[str, Any]:

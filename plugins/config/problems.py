@@ -17,13 +17,18 @@ SECRET_KEYS = frozenset({"token", "url", "password"})
 
 #: Names that Envoy, Istio and others use for the same things.
 _SYNONYMS = {
+    "capability_restriction_config": "capabilities",
     "code": "path",
+    "configuration": "plugin_config",
+    "domains": "virtual_host",
     "environment_variables": "env",
-    "filters": "plugins",
+    "http_filters": "filters",
+    "host_rewrite_literal": "host_rewrite",
     "instances": "instance_num",
-    "plugin_config": "configuration",
-    "pluginConfig": "configuration",
+    "pluginConfig": "plugin_config",
+    "reload_config": "reload_backoff",
     "runtime": "engine",
+    "upgrade_configs": "upgrade",
     "vm_configuration": "configuration",
 }
 

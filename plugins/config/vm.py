@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import (
-    AfterValidator,
-    Field,
-    PlainValidator,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, PlainValidator, field_validator, model_validator
 
 from anywasm.core.registry import known_engines
+from anywasm.plugins.config.file_path import FilePath
 from anywasm.plugins.config.model import CrossCheckError, Model, Problem
 
 
@@ -66,7 +59,7 @@ class VmConfig(Model):
 
     engine: str = "wasmtime"
     """Name of the WebAssembly engine; `anywasm engines` lists them."""
-    path: Path | None = None
+    path: FilePath | None = None
     """The module. A relative path starts at the folder of the configuration file."""
     url: str | None = None
     """Reserved: modules are only read from files so far."""
@@ -88,16 +81,6 @@ class VmConfig(Model):
         if value not in known:
             raise ValueError(f"unknown engine {json.dumps(value)}; known: {', '.join(known)}")
         return value
-
-    @field_validator("path")
-    @classmethod
-    def _resolved(cls, value: Path | None, info: ValidationInfo) -> Path | None:
-        if value is None:
-            return None
-        if "\0" in str(value) or not value.name:
-            raise ValueError("must be the path of a file")
-        folder = info.context.get("folder") if isinstance(info.context, dict) else None
-        return Path(folder, value) if folder is not None else value
 
     @model_validator(mode="after")
     def _one_source(self) -> VmConfig:

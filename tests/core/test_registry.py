@@ -287,9 +287,10 @@ def test_plugin_with_an_unknown_hook_is_refused() -> None:
             pass
 
     plugin = Wrong()
-    with pytest.raises(Exception, match="unknown hook 'register_engine'"):
-        register_plugin(plugin)
-    unregister_plugin(plugin)
+    # It is not registered then, so that a second try says the same.
+    for _ in range(2):
+        with pytest.raises(Exception, match="unknown hook 'register_engine'; known: .*_engines,"):
+            register_plugin(plugin)
 
 
 def test_many_threads_get_the_same_vm(install: Install) -> None:

@@ -89,7 +89,7 @@ def call(
                     path.write_bytes(guest_bytes(name) if wasm else name.encode())
                     told = configuration if name == "function_2" else b""
                     vm_config = VmConfig(engine=engine, path=path)
-                    manager.add(PluginConfig(name=name, vm_config=vm_config, configuration=told))
+                    manager.add(PluginConfig(name=name, vm_config=vm_config, plugin_config=told))
             headers = ((b":method", b"POST"), (b":path", b"/"), (b"id", id.encode()))
             return service.serve(id, FunctionRequest(headers, body, trailers)), lines
         except (FunctionError, PluginError) as error:

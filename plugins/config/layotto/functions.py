@@ -109,7 +109,7 @@ class Functions:
                 "name": name,
                 "vm_config": self._vm_config(source.item["vm_config"], (*source.path, "vm_config")),
                 "instance_num": instances if instances > 0 else os.cpu_count() or 1,
-                "configuration": encode_pairs(user_data),
+                "plugin_config": encode_pairs(user_data),
             }
         )
         self._names.add(name)

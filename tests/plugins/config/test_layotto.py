@@ -143,7 +143,7 @@ def test_the_quickstart_is_translated(load: Load, tmp_path: Path) -> None:
     assert (one.name, two.name) == ("function1", "function2")
     assert (one.instance_num, one.vm_config.engine) == (1, "wasmtime")
     assert one.vm_config.path == Path.cwd() / FUNCTION_1
-    assert decode_pairs(one.configuration) == [(b"name", b"function1")]
+    assert decode_pairs(one.plugin_config) == [(b"name", b"function1")]
     assert decode_pairs(two.vm_config.configuration) == [
         (b"Engine", b"wasmtime"),
         (b"Path", FUNCTION_2.encode()),
@@ -184,7 +184,7 @@ def test_text_beside_the_known_keys_is_the_functions_configuration(load: Load) -
         "empty": "",
     }
     config = load(changed((ITEM, item)), "config.json").config
-    assert decode_pairs(config.plugins[0].configuration) == [
+    assert decode_pairs(config.plugins[0].plugin_config) == [
         (b"greeting", "hello\0 ü".encode()),
         (b"empty", b""),
     ]
@@ -224,7 +224,7 @@ def test_a_function_may_use_a_global_plugin(load: Load) -> None:
     plugin = loaded.config.plugins[0]
     assert (plugin.name, plugin.instance_num) == ("function1", 4)
     assert plugin.vm_config.path == Path("/shared.wasm")
-    assert decode_pairs(plugin.configuration) == [(b"k", b"v")]
+    assert decode_pairs(plugin.plugin_config) == [(b"k", b"v")]
     assert any("wasm_global_plugins[1]: is not loaded" in notice for notice in loaded.notices)
 
 

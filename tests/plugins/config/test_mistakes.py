@@ -38,8 +38,8 @@ ADDRESS = 'must be "host:port", "[ipv6]:port" or "unix:/absolute/path"'
 MISTAKES = [
     ("engine: w", "engin: w", '9: plugins[0].vm_config.engin: unknown key; did you mean "engine"?'),
     ("engine: w", "runtime: w", '9: plugins[0].vm_config.runtime: unknown key; did you mean "engi'),
-    ("instance_num: 2", "plugin_config: 2", "11: plugins[0].plugin_config: unknown key; did you m"),
-    ("watch: true", "zzz: 1", "16: zzz: unknown key; known: listeners, plugins, state_stores, man"),
+    ("instance_num: 2", "configuration: 2", "11: plugins[0].configuration: unknown key; did you m"),
+    ("watch: true", "zzz: 1", "16: zzz: unknown key; known: listeners, plugins, clusters, state_s"),
     (
         "engine: wasmtime",
         "engine: wasmtiem",

@@ -71,13 +71,12 @@ def demo(
     width = max(len(Outcome(status, None).title) for status in statuses)
     outcomes: list[Outcome] = []
     with _terminable(), tempfile.TemporaryDirectory(prefix="anywasm-demo-") as temporary:
-        folder = Path(temporary)
-        with open_store(redis, _made(folder / "store")) as store:
+        with open_store(redis, _folder(temporary)) as store:
             for status in statuses:
                 trial = None
                 if status.vm is not None:
                     with _progress(status.name):
-                        trial = run_trial(status.vm, store, requests, _made(folder / status.name))
+                        trial = run_trial(status.vm, store, requests, _folder(temporary))
                 outcome = Outcome(status, trial)
                 outcomes.append(outcome)
                 if not as_json:
@@ -109,9 +108,8 @@ def _chosen(names: Sequence[str] | None) -> list[EngineStatus]:
     return [statuses[name] for name in dict.fromkeys(names or statuses)]
 
 
-def _made(folder: Path) -> Path:
-    folder.mkdir()
-    return folder
+def _folder(inside: str) -> Path:
+    return Path(tempfile.mkdtemp(dir=inside))
 
 
 @contextmanager

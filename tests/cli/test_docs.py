@@ -1,0 +1,95 @@
+"""What README.md and docs/cli.md say is so."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import wasmtime
+from typer.main import get_command
+
+from anywasm.cli.app import app
+from anywasm.core.capabilities import Capabilities
+from anywasm.core.registry import BUILT_IN, engine_statuses
+from anywasm.plugins.config import load_config
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+CLI = (ROOT / "docs" / "cli.md").read_text()
+
+
+def _block(text: str, language: str) -> str:
+    found = re.search(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    assert found is not None
+    return found[1]
+
+
+@pytest.mark.parametrize(
+    "path", [ROOT / "README.md", ROOT / "docs" / "cli.md"], ids=["readme", "cli"]
+)
+def test_links_lead_somewhere(path: Path) -> None:
+    text = re.sub(r"^```.*?^```", "", path.read_text(), flags=re.DOTALL | re.MULTILINE)
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
+    assert links
+    assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+def test_configuration_is_valid(tmp_path: Path) -> None:
+    path = tmp_path / "quickstart.yaml"
+    path.write_text(_block(README, "yaml"))
+    loaded = load_config(path)
+    assert loaded.notices == ()
+    assert str(loaded.config.listeners[0].address) == "127.0.0.1:2045"
+    assert set(loaded.config.state_stores) == {"state_demo"}
+
+
+@pytest.mark.parametrize("engine", [s.name for s in engine_statuses() if s.vm and s.name != "null"])
+def test_library_example_runs_on_every_engine(
+    engine: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    wasm = wasmtime.wat2wasm("""
+      (module (import "env" "log" (func (param i32))) (memory (export "memory") 1)
+        (func (export "fail") unreachable)
+        (func (export "add") (param i32 i32) (result i32) local.get 0 local.get 1 i32.add))
+    """)
+    (tmp_path / "add.wasm").write_bytes(wasm)
+    monkeypatch.chdir(tmp_path)
+    source = _block(README, "python").replace('"wasmtime")', f'"{engine}")')
+    exec(compile(source, "README.md", "exec"), {})  # noqa: S102
+    shown = capsys.readouterr().out.splitlines()
+    assert shown == ["['env.log: func (i32) -> ()']", "3", "unreachable"]
+
+
+COLUMNS: tuple[Callable[[Capabilities], bool], ...] = (
+    lambda claims: claims.interrupt,
+    lambda claims: claims.memory_limit,
+    lambda claims: claims.serialize,
+    lambda claims: claims.parallel,
+)
+
+
+def test_table_of_engines_says_what_they_claim() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \| [^|]+(\|.*\|)$", README, re.MULTILINE))
+    assert list(rows) == list(BUILT_IN)
+    for status in engine_statuses():
+        if status.vm is not None and status.name in rows:
+            cells = rows[status.name].strip("|").split("|")
+            said = [cell.strip().strip("*").startswith("yes") for cell in cells]
+            assert said == [claim(status.vm.capabilities) for claim in COLUMNS], status.name
+
+
+def test_every_option_is_described() -> None:
+    group = get_command(app)
+    for name, command in group.commands.items():  # type: ignore[attr-defined]
+        section = CLI.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+        options = [option for parameter in command.params for option in parameter.opts]
+        assert options
+        for option in options:
+            if option.startswith("--") and option not in ("--help", "--config"):
+                assert option in section, f"{name} {option}"
+        assert f"anywasm {name}" in README + CLI

@@ -70,17 +70,20 @@ def demo(
     statuses = _chosen(engine)
     width = max(len(Outcome(status, None).title) for status in statuses)
     outcomes: list[Outcome] = []
-    with _terminable(), tempfile.TemporaryDirectory(prefix="anywasm-demo-") as temporary:
-        with open_store(redis, _folder(temporary)) as store:
-            for status in statuses:
-                trial = None
-                if status.vm is not None:
-                    with _progress(status.name):
-                        trial = run_trial(status.vm, store, requests, _folder(temporary))
-                outcome = Outcome(status, trial)
-                outcomes.append(outcome)
-                if not as_json:
-                    typer.secho(outcome.line(width), fg=outcome.colour)
+    with (
+        _terminable(),
+        tempfile.TemporaryDirectory(prefix="anywasm-demo-") as temporary,
+        open_store(redis, _folder(temporary)) as store,
+    ):
+        for status in statuses:
+            trial = None
+            if status.vm is not None:
+                with _progress(status.name):
+                    trial = run_trial(status.vm, store, requests, _folder(temporary))
+            outcome = Outcome(status, trial)
+            outcomes.append(outcome)
+            if not as_json:
+                typer.secho(outcome.line(width), fg=outcome.colour)
     good = all(outcome.good for outcome in outcomes if outcome.trial is not None or engine)
     good = good and any(outcome.trial is not None for outcome in outcomes)
     if as_json:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import pytest
 
@@ -128,14 +129,13 @@ def test_blocks_do_not_overlap_and_are_used_again(act: Act) -> None:
     def code(guest: NullFilter) -> int:
         blocks = {guest.proxy_on_memory_allocate(size): size for size in (1, 16, 17, 100, 70_000)}
         ends = [(start, start + size) for start, size in sorted(blocks.items())]
-        assert all(end <= start for (_, end), (start, _) in zip(ends, ends[1:]))
+        assert all(end <= start for (_, end), (start, _) in pairwise(ends))
         assert ends[0][0] > 0
         assert ends[-1][1] <= guest.memory.size
         for start in blocks:
             guest.free(start)
         before = guest.memory.size
-        for size in blocks.values():
-            seen.append(guest.proxy_on_memory_allocate(size))
+        seen.extend(guest.proxy_on_memory_allocate(size) for size in blocks.values())
         assert set(seen) == set(blocks)
         assert guest.memory.size == before
         guest.free(0)

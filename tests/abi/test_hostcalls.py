@@ -32,7 +32,7 @@ def headers(probe: Any) -> HeaderMap:
 def body(probe: Any) -> Buffer:
     """A request body of the probe's stream."""
     made = probe.stream.buffers[BODY] = Buffer(b"0123456789")
-    return made  # type: ignore[no-any-return]
+    return made
 
 
 # --- logging and time ----------------------------------------------------------------------------
@@ -342,8 +342,8 @@ def test_every_direction_can_be_closed_and_no_other(probe: Any) -> None:
 
 
 def test_an_unknown_context_cannot_be_chosen(probe: Any) -> None:
-    for id in (0, 99, MOST):
-        assert probe.call("proxy_set_effective_context", id) == BAD_ARGUMENT
+    for unknown in (0, 99, MOST):
+        assert probe.call("proxy_set_effective_context", unknown) == BAD_ARGUMENT
     for context in (probe.root, probe.stream):
         assert probe.call("proxy_set_effective_context", context.id) == OK
 

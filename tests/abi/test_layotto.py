@@ -35,6 +35,17 @@ class Store:
         pass
 
 
+class Invoker:
+    """Remembers calls, and answers with nothing."""
+
+    def __init__(self) -> None:
+        self.calls: list[ServiceCall] = []
+
+    def __call__(self, call: ServiceCall) -> bytes:
+        self.calls.append(call)
+        return b""
+
+
 @pytest.mark.parametrize(
     ("key", "value"), [(b"k", b"value"), (b"", b"of nothing"), (b"empty", b""), (b"none", b"")]
 )
@@ -70,8 +81,9 @@ def test_a_state_that_cannot_be_read_is_a_failure_with_its_reason(
 
 
 def test_names_that_are_no_text_are_refused(probing: Callable[..., Any]) -> None:
-    calls: list[ServiceCall] = []
-    probe = probing(state_stores={"s": Store()}, invoke=lambda call: calls.append(call) or b"")
+    invoke = Invoker()
+    calls = invoke.calls
+    probe = probing(state_stores={"s": Store()}, invoke=invoke)
     bad, good = probe.put(b"\xff"), probe.put(b"id")
     assert probe.ask("proxy_get_state", *bad, *good)[0] == BAD_ARGUMENT
     assert probe.ask("proxy_invoke_service", *bad, *good, *good)[0] == BAD_ARGUMENT
@@ -82,8 +94,9 @@ def test_names_that_are_no_text_are_refused(probing: Callable[..., Any]) -> None
 @pytest.mark.parametrize("ptr", OUTSIDE)
 def test_with_a_bad_pointer_nobody_is_asked(probing: Callable[..., Any], ptr: int) -> None:
     store = Store()
-    calls: list[ServiceCall] = []
-    probe = probing(state_stores={"s": store}, invoke=lambda call: calls.append(call) or b"x")
+    invoke = Invoker()
+    calls = invoke.calls
+    probe = probing(state_stores={"s": store}, invoke=invoke)
     good, at = probe.put(b"s"), probe.cell()
     for state in (
         (ptr, 1, *good, at, at + 4),
@@ -125,21 +138,21 @@ def test_a_function_is_invoked_with_all_that_was_said(probing: Callable[..., Any
 
 def test_an_empty_answer_is_a_success(probing: Callable[..., Any]) -> None:
     probe = probing(invoke=lambda call: b"")
-    id = probe.put(b"f")
-    assert probe.ask("proxy_invoke_service", *id, 0, 0, 0, 0) == (OK, b"")
+    name = probe.put(b"f")
+    assert probe.ask("proxy_invoke_service", *name, 0, 0, 0, 0) == (OK, b"")
 
 
 def test_the_time_for_a_call_is_the_streams_where_that_is_less(
     probing: Callable[..., Any],
 ) -> None:
-    deadlines: list[float] = []
-    probe = probing(invoke=lambda call: deadlines.append(call.deadline) or b"")
+    invoke = Invoker()
+    probe = probing(invoke=invoke)
     soon = time.monotonic() + 0.5
     stream = probe.guest.create_stream(probe.root, deadline=soon)
     at = probe.cell()
     call = ("proxy_invoke_service", *probe.put(b"f"), 0, 0, 0, 0, at, at + 4)
     assert probe.call(*call, context=stream) == OK
-    assert deadlines == [soon]
+    assert [call.deadline for call in invoke.calls] == [soon]
     assert probe.guest.expires == math.inf
 
 
@@ -168,7 +181,7 @@ def _fail() -> bytes:
 def test_another_effective_context_does_not_hide_who_waits(
     start: Callable[..., Any], module_text: Callable[..., str]
 ) -> None:
-    calls: list[ServiceCall] = []
+    invoke = Invoker()
     guest = start(
         module_text(
             '(data (i32.const 8) "f")',
@@ -181,9 +194,9 @@ def test_another_effective_context_does_not_hide_who_waits(
             '(import "env" "proxy_invoke_service" (func $invoke'
             " (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))",
         ),
-        invoke=lambda call: calls.append(call) or b"",
+        invoke=invoke,
     )
     root = guest.create_root(PluginIdentity("probe"))
     stream = guest.create_stream(root, chain=("a", "f"))
     assert guest.call(stream, guest.callbacks.on_request_headers, stream.id, 0, 1) == OK
-    assert calls[0].chain == ("a", "f")
+    assert invoke.calls[0].chain == ("a", "f")

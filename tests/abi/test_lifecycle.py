@@ -204,7 +204,7 @@ def test_a_trap_wakes_the_streams_that_wait(start: Start, module_text: Text) -> 
         stream.notify = notify
     with pytest.raises(TrapError):
         guest.call(streams[0], guest.instance.exports["trap"])
-    assert {id for id, _ in woken} >= {streams[1].id, streams[2].id}
+    assert {stream_id for stream_id, _ in woken} >= {streams[1].id, streams[2].id}
     assert all(outside for _, outside in woken)
 
 

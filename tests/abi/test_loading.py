@@ -253,7 +253,11 @@ def test_what_returns_too_much_where_nothing_counts_is_fine(
     ],
 )
 def test_a_guest_that_does_not_start_leaves_no_instance(
-    compiled: Compile, module_text: Text, part: str, changes: dict[str, str]
+    compiled: Compile,
+    module_text: Text,
+    part: str,
+    changes: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     module = compiled(module_text(part, **changes))
     instances: list[Instance] = []
@@ -263,10 +267,7 @@ def test_a_guest_that_does_not_start_leaves_no_instance(
         instances.append(instantiate(*args))
         return instances[-1]
 
-    module.instantiate = remember  # type: ignore[method-assign]
-    try:
-        with pytest.raises(AnyWasmError):
-            Guest(module, PluginIdentity("p"), HostServices())
-    finally:
-        del module.instantiate
+    monkeypatch.setattr(module, "instantiate", remember)
+    with pytest.raises(AnyWasmError):
+        Guest(module, PluginIdentity("p"), HostServices())
     assert [instance.closed for instance in instances] == [True]

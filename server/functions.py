@@ -112,7 +112,12 @@ class FunctionRoute:
         return lambda: self._serve(exchange, plugin, until, id, request)
 
     def _serve(
-        self, exchange: HttpExchange, plugin: Plugin, until: float, id: str, request: FunctionRequest
+        self,
+        exchange: HttpExchange,
+        plugin: Plugin,
+        until: float,
+        id: str,
+        request: FunctionRequest,
     ) -> FunctionResponse | None:
         """Call the function, in a thread, unless it took too long to get one."""
         if exchange.ended:

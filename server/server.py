@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from anywasm.abi.host import HostServices, StateStore
@@ -105,7 +105,7 @@ class Server:
         if management is not None:
             token = management.token.get_secret_value() if management.token is not None else None
             app = make_app(self.manager, self.router, self.metrics, token)
-            self.admin = AdminListener(app, management.address)
+            self.admin = AdminListener(app, management.address, self.config.drain_timeout)
             await self.admin.start()
             _log.info("management API on %s", self.admin.address)
 
@@ -113,7 +113,9 @@ class Server:
         try:
             self.manager.add(plugin)
         except AnyWasmError as error:
-            raise ConfigError(f"plugin {plugin.name!r}: {error}") from error
+            what, message = f"plugin {plugin.name!r}", str(error)
+            told = message if message.startswith(what) else f"{what}: {message}"
+            raise ConfigError(told) from error
 
     async def _listen(self, config: ListenerConfig) -> None:
         limits = config.limits
@@ -137,9 +139,10 @@ class Server:
         )
         try:
             await listener.start()
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, "strerror", None) or error
             raise ConfigError(
-                f"listener {config.name!r} cannot listen on {address}: {error.strerror or error}"
+                f"listener {config.name!r} cannot listen on {address}: {reason}"
             ) from error
         self.listeners[config.name] = listener
         self.metrics.watch(config.name, listener)
@@ -149,16 +152,23 @@ class Server:
     async def stop(self) -> None:
         """Stop gracefully: refuse what is new, finish what runs, free everything. Idempotent."""
         loop = asyncio.get_running_loop()
-        if self.admin is not None:
-            await self.admin.close()
+        listeners = tuple(self.listeners.items())
+        timeout = self.config.drain_timeout
+        steps: list[Awaitable[object]] = [item.drain(timeout) for _, item in listeners]
         if self._watcher is not None:
-            await loop.run_in_executor(None, self._watcher.close)
-        drains = [item.drain(self.config.drain_timeout) for item in self.listeners.values()]
-        for name, cut in zip(self.listeners, await asyncio.gather(*drains)):
-            if cut:
+            steps.append(loop.run_in_executor(None, self._watcher.close))
+        if self.admin is not None:
+            steps.append(self.admin.close())
+        # Whatever fails here, the rest is freed.
+        done = await asyncio.gather(*steps, return_exceptions=True)
+        for (name, _), cut in zip(listeners, done):
+            if isinstance(cut, int) and cut:
                 _log.warning("listener %s: %d requests were cut", name, cut)
         await loop.run_in_executor(None, self.manager.close)
         self._executor.shutdown(wait=False, cancel_futures=True)
         for store in self._stores.values():
             store.close()
         self._stores.clear()
+        for failure in done:
+            if isinstance(failure, BaseException):
+                raise failure

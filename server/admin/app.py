@@ -67,7 +67,7 @@ def make_app(
     return Starlette(
         routes=routes,
         middleware=[Middleware(BearerAuth, token=token)],
-        exception_handlers={HTTPException: _refused, AnyWasmError: _failed},
+        exception_handlers={HTTPException: _refused, AnyWasmError: _failed, Exception: _broke},
     )
 
 
@@ -152,6 +152,8 @@ def _posted(
                 raise HTTPException(413, f"the body is longer than {MAX_BODY} bytes")
         try:
             body = json.loads(data)
+            # JSON can spell halves of characters, which are in no name and no path.
+            json.dumps(body, ensure_ascii=False).encode()
         except (ValueError, RecursionError):
             raise BadRequestError("invalid request body") from None
         return JSONResponse(await to_thread.run_sync(action, body))
@@ -168,4 +170,11 @@ async def _failed(request: Request, error: Exception) -> Response:
     status = next((code for kind, code in _STATUS if isinstance(error, kind)), 500)
     if isinstance(error, SameConfigError):
         return JSONResponse({"unchanged": str(error)}, status)
+    if isinstance(error, PluginNotFoundError):
+        return JSONResponse({"error": f"{error.name} is not registered"}, status)
     return JSONResponse({"error": str(error)}, status)
+
+
+async def _broke(request: Request, error: Exception) -> Response:
+    # Starlette raises it again afterwards, for the log.
+    return JSONResponse({"error": f"the host failed: {type(error).__name__}"}, 500)

@@ -12,9 +12,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 class BearerAuth:
     """ASGI middleware: 401 without `Authorization: Bearer TOKEN`.
 
+    Without a token everybody is let in, which only a loopback listener may do, but no page in a
+    browser: any page can send requests to this machine, and those say where they come from.
+
     Args:
         app: What is guarded.
-        token: The token; None lets everybody in, which only a loopback listener may do.
+        token: The token, or None.
     """
 
     def __init__(self, app: ASGIApp, token: str | None) -> None:
@@ -23,18 +26,19 @@ class BearerAuth:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
-        if scope["type"] != "http" or self._admits(Request(scope)):
-            await self._app(scope, receive, send)
-            return
-        refusal: Response = JSONResponse(
+        refusal = self._refusal(Request(scope)) if scope["type"] == "http" else None
+        await (refusal or self._app)(scope, receive, send)
+
+    def _refusal(self, request: Request) -> Response | None:
+        if self._expected is None:
+            if "origin" not in request.headers:
+                return None
+            return JSONResponse({"error": "browsers are let in with a token only"}, 403)
+        given = request.headers.get("authorization", "").encode("latin-1")
+        if hmac.compare_digest(given, self._expected):
+            return None
+        return JSONResponse(
             {"error": "a valid bearer token is needed"},
             401,
             headers={"www-authenticate": 'Bearer realm="anywasm"'},
         )
-        await refusal(scope, receive, send)
-
-    def _admits(self, request: Request) -> bool:
-        if self._expected is None:
-            return True
-        given = request.headers.get("authorization", "").encode("latin-1")
-        return hmac.compare_digest(given, self._expected)

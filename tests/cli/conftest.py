@@ -73,12 +73,12 @@ def run(command: Callable[..., list[str]], scratch: Path) -> Run:
 
 @pytest.fixture
 def in_terminal(command: Callable[..., list[str]]) -> Callable[..., str]:
-    """Runs `anywasm` with a terminal of 40 columns; gives what that shows."""
+    """Runs `anywasm` in a terminal; gives what that shows."""
     pty = pytest.importorskip("pty")
 
-    def start(*args: str) -> str:
+    def start(*args: str, columns: int) -> str:
         parent, child = pty.openpty()
-        env = {**os.environ, "COLUMNS": "40", "TERM": "xterm"}
+        env = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm"}
         process = subprocess.Popen(command(*args), stdin=child, stdout=child, stderr=child, env=env)
         os.close(child)
         shown = b""

@@ -67,6 +67,13 @@ def test_every_engine_answers_in_one_line(run: Run, leftovers: Leftovers) -> Non
     assert leftovers() == []
 
 
+def test_a_narrow_terminal_gets_whole_lines_too(in_terminal: Callable[..., str]) -> None:
+    shown = in_terminal("demo", "--engine", "null", "--requests", "2", columns=40)
+    (line,) = [line for line in shown.splitlines() if ANSWER in line]
+    assert line.endswith("(median of 2)\x1b[0m")
+    assert "null ..." in shown  # the progress, which a pipe does not get
+
+
 def test_json_has_the_same(run: Run) -> None:
     names = [AVAILABLE[0].name, "null"]
     args = [word for name in names for word in ("--engine", name)]

@@ -27,13 +27,13 @@ class HostCallError(Exception):
 
     Attributes:
         function: The host function.
-        status: What it answered.
+        status: What it answered, a `Status` if the host keeps to the specification.
     """
 
     def __init__(self, function: str, status: int) -> None:
         self.function = function
-        self.status = Status(status) if status in Status._value2member_map_ else status
-        super().__init__(f"{function} failed with status {int(status)}")
+        self.status = status
+        super().__init__(f"{function} failed with status {status}")
 
 
 class NullFilter(NullGuest):

@@ -90,7 +90,7 @@ class Function1(_Function):
         try:
             count = self.call("proxy_invoke_service", b"id_2", b"", name)
         except HostCallError as error:
-            self.log(LogLevel.ERROR, f"invoking function id_2 failed with status {error.status:d}")
+            self.log(LogLevel.ERROR, f"invoking function id_2 failed with status {error.status}")
             return self.refuse(502, "function id_2, called by id_1, failed")
         text = b"There are %s inventories for %s." % (count, name)
         self.replace_buffer(BufferType.HTTP_RESPONSE_BODY, text)
@@ -129,7 +129,7 @@ class Function2(_Function):
         try:
             value = self.call("proxy_get_state", self.store, body)
         except HostCallError as error:
-            self.log(LogLevel.ERROR, f"reading the state store failed with status {error.status:d}")
+            self.log(LogLevel.ERROR, f"reading the state store failed with status {error.status}")
             return self.refuse(502, "the state store of id_2 failed")
         self.replace_buffer(BufferType.HTTP_RESPONSE_BODY, value)
         return Action.CONTINUE

@@ -9,6 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
 from anywasm.abi.enums import Status, StreamType
+from anywasm.abi.protobuf import protobuf_fields
 from anywasm.core.hooks import manager, plugin_manager
 from anywasm.core.hookspecs import hookspec
 
@@ -104,42 +105,6 @@ def _accept(context: Context, arguments: bytes) -> bytes:
     return b""
 
 
-def _protobuf_fields(data: bytes) -> dict[int, bytes | int]:
-    """The top-level fields of a protobuf message; the last of each number wins.
-
-    Raises:
-        ValueError: When it is malformed.
-    """
-    fields: dict[int, bytes | int] = {}
-    position = 0
-
-    def varint() -> int:
-        nonlocal position
-        value = 0
-        for shift in range(0, 70, 7):
-            if position >= len(data):
-                break
-            byte = data[position]
-            position += 1
-            value |= (byte & 0x7F) << shift
-            if not byte & 0x80:
-                return value
-        raise ValueError("malformed varint")
-
-    while position < len(data):
-        tag = varint()
-        number, wire = tag >> 3, tag & 7
-        if wire == 0:
-            fields[number] = varint()
-            continue
-        size = {1: 8, 5: 4}.get(wire) if wire != 2 else varint()
-        if size is None or position + size > len(data):
-            raise ValueError("malformed field")
-        fields[number] = data[position : position + size]
-        position += size
-    return fields
-
-
 def _inject(stream_type: StreamType) -> ForeignFunction:
     """Higress: put a piece of body behind what the filter has passed on."""
 
@@ -147,7 +112,7 @@ def _inject(stream_type: StreamType) -> ForeignFunction:
         from anywasm.abi.context import StreamContext
 
         try:
-            fields = _protobuf_fields(arguments)
+            fields = dict(protobuf_fields(arguments))
         except ValueError:
             return Status.BAD_ARGUMENT
         body = fields.get(1, b"")
@@ -161,7 +126,7 @@ def _inject(stream_type: StreamType) -> ForeignFunction:
 
 
 def _upstream_hosts(context: Context, arguments: bytes) -> bytes | Status:
-    """Higress: the hosts of the stream's cluster, as JSON pairs of address and metrics."""
+    """Higress: the hosts of the stream's cluster, as pairs of address and metrics."""
     from anywasm.abi.context import StreamContext
 
     if not isinstance(context, StreamContext) or context.upstream_hosts is None:

@@ -34,6 +34,10 @@ class PoolClosedError(PluginError):
     """The plugin was replaced or removed between the choice and the call; choose again."""
 
 
+class FilterFailedError(PluginError):
+    """A filter has no working instance, and its failure policy lets nothing pass."""
+
+
 class FunctionError(PluginError):
     """A function could not answer. Subclasses differ in the status for the client.
 

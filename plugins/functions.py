@@ -107,7 +107,7 @@ class FunctionService:
             FunctionError: When it did not answer.
             PoolClosedError: When the plugin was replaced; pick again.
         """
-        slot = plugin.pool.try_acquire()
+        slot = plugin.functions.try_acquire()
         if slot is None:
             return None
         deadline = time.monotonic() + plugin.config.timeouts.request
@@ -118,7 +118,7 @@ class FunctionService:
             response = stream.advance()
             done = response is not None
         finally:
-            plugin.pool.release(slot, done=done)
+            plugin.functions.release(slot, done=done)
         return stream if response is None else response
 
     def _serve(
@@ -128,7 +128,7 @@ class FunctionService:
         deadline: float,
         chain: tuple[str, ...],
     ) -> FunctionResponse:
-        pool, wait = plugin.pool, plugin.config.timeouts.lease
+        pool, wait = plugin.functions, plugin.config.timeouts.lease
         slot = pool.acquire(min(deadline, time.monotonic() + wait))
         stream = FunctionStream(plugin, slot, request, deadline, chain)
         done = True
@@ -145,7 +145,7 @@ class FunctionService:
         Raises:
             FunctionError: When it did not answer; `FunctionTimeoutError` when nobody resumed it.
         """
-        pool, slot = stream.plugin.pool, stream.slot
+        pool, slot = stream.plugin.functions, stream.slot
         while True:
             awake = stream.resumed.wait(max(0.0, stream.deadline - time.monotonic()))
             stream.resumed.clear()

@@ -22,6 +22,10 @@ class Home(ABC):
         """Run `job` where the guest lives, and wait for it; its exception comes out as itself."""
 
     @abstractmethod
+    def post(self, job: Callable[[], None]) -> None:
+        """Run `job` where the guest lives, now or soon, without waiting for it; from any thread."""
+
+    @abstractmethod
     def close(self) -> None:
         """Run nothing more. Idempotent."""
 
@@ -32,6 +36,10 @@ class AnyThread(Home):
     def run(self, job: Callable[[], T]) -> T:
         """Run `job` here."""
         return job()
+
+    def post(self, job: Callable[[], None]) -> None:
+        """Run `job` here."""
+        job()
 
     def close(self) -> None:
         """Nothing to free."""
@@ -62,6 +70,12 @@ class OwnThread(Home):
                 raise ClosedError("the guest's thread has ended")
             self._jobs.put((job, future))
         return future.result()
+
+    def post(self, job: Callable[[], None]) -> None:
+        """Run `job` in the guest's thread, after what it does now."""
+        with self._lock:
+            if not self._closed:
+                self._jobs.put((job, Future()))
 
     def _work(self) -> None:
         while (item := self._jobs.get()) is not None:

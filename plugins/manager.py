@@ -7,11 +7,10 @@ import threading
 from contextlib import suppress
 from enum import Enum
 
-from anywasm.abi.host import HostServices
-from anywasm.plugins.compiler import ModuleCompiler
 from anywasm.plugins.config import PluginConfig
 from anywasm.plugins.errors import PluginExistsError, PluginNotFoundError
 from anywasm.plugins.handler import PluginHandler
+from anywasm.plugins.host import PluginHost
 from anywasm.plugins.plugin import Plugin
 from anywasm.plugins.wrapper import PluginWrapper
 
@@ -29,14 +28,13 @@ class PluginManager:
     """The plugins by name. Thread-safe; changes to different plugins run side by side.
 
     Args:
-        services: What guests get from their host.
+        host: The process, as plugins see it.
         drain_timeout: Seconds that a replaced plugin gets to finish what runs in it.
     """
 
-    def __init__(self, services: HostServices, drain_timeout: float = 10.0) -> None:
-        self._services = services
+    def __init__(self, host: PluginHost, drain_timeout: float = 10.0) -> None:
+        self._host = host
         self._drain_timeout = drain_timeout
-        self._compiler = ModuleCompiler()
         self._handlers: list[PluginHandler] = []
         self._lock = threading.Lock()
         self._wrappers: dict[str, PluginWrapper] = {}
@@ -66,11 +64,9 @@ class PluginManager:
                 raise PluginExistsError(f"plugin {config.name!r} is installed already")
             self._changing.add(config.name)
         try:
-            plugin = Plugin.load(config, self._services, self._compiler)
+            plugin = Plugin.load(config, self._host)
             try:
-                wrapper = PluginWrapper(
-                    plugin, self._services, self._compiler, self._handlers, self._retire
-                )
+                wrapper = PluginWrapper(plugin, self._host, self._handlers, self._retire)
             except BaseException:
                 plugin.close()
                 raise

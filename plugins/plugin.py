@@ -35,6 +35,7 @@ class Plugin:
         is_filter: Whether it is a filter; otherwise it is a function.
         inline: Whether it may run on the event loop: its module imports nothing that waits.
         profile: `envoy` or `higress`.
+        changes_bodies: Whether its module can change bodies at all.
         stops_iteration: Whether a filter that pauses on headers still gets the body.
     """
 
@@ -55,6 +56,7 @@ class Plugin:
         self.inline = execution == "inline" and (self.is_filter or not self._thread_bound)
         higress = config.profile is None and abi_version(module).name == "0.2.100"
         self.profile = "higress" if higress else config.profile or "envoy"
+        self.changes_bodies = any(item.name == "proxy_set_buffer_bytes" for item in module.imports)
         # What Envoy calls StopIteration: a filter that pauses on headers still gets the body.
         stops = config.allow_on_headers_stop_iteration
         self.stops_iteration = self.profile == "higress" if stops is None else stops
@@ -125,10 +127,12 @@ class Plugin:
             guest = self._make_guest()
             try:
                 self._learn_id(guest)
-                return Slot(guest, guest.create_root(self.identity), home)
+                slot = Slot(guest, guest.create_root(self.identity), home)
             except BaseException:
                 guest.close()
                 raise
+            guest.poster = lambda job: self.functions.post(slot, job)
+            return slot
 
         return _at(home, make)
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from anywasm.abi.context import RootContext
@@ -21,6 +22,10 @@ _log = logging.getLogger("anywasm.plugins")
 RETRY_FIRST = 0.1
 RETRY_LAST = 30.0
 
+#: Seconds that an answer or a tick waits for its instance.
+POST_WAIT = 30.0
+_posts = ThreadPoolExecutor(4, "anywasm-post")
+
 
 @dataclass(eq=False, slots=True)
 class Slot:
@@ -29,6 +34,9 @@ class Slot:
     Attributes:
         streams: Streams that are bound to it, running or paused.
         wanted: How many of them are waiting to lease it again.
+        noted: Whether the pool knows that it has broken.
+        leave: For an instance that is shared: ends only this plugin's part; True when nobody else
+            uses the guest, which is closed then.
     """
 
     guest: Guest
@@ -36,13 +44,21 @@ class Slot:
     home: Home
     streams: int = 0
     wanted: int = 0
+    noted: bool = False
+    leave: Callable[[Guest], bool] | None = None
 
     def close(self) -> None:
         """Shut the guest down and free it, where it lives."""
         try:
-            self.home.run(self.guest.close)
+            self.home.run(self._close)
         finally:
             self.home.close()
+
+    def _close(self) -> None:
+        if self.leave is None or self.leave(self.guest):
+            self.guest.close()
+        else:
+            self.guest.end(self.root)
 
 
 class InstancePool:
@@ -235,6 +251,27 @@ class InstancePool:
             else:
                 self.replaced += 1
                 self._add(slot)
+
+    def post(self, slot: Slot, job: Callable[[], None]) -> None:
+        """Have `job` use the guest when its instance is free; from any thread, without waiting."""
+        _posts.submit(self._run_posted, slot, job)
+
+    def _run_posted(self, slot: Slot, job: Callable[[], None]) -> None:
+        with self._changed:
+            if slot not in self._slots:
+                return
+            slot.streams += 1
+        try:
+            self.reacquire(slot, time.monotonic() + POST_WAIT)
+        except FunctionBusyError as error:
+            _log.warning("plugin %s: an answer or a tick is dropped: %s", self._plugin, error)
+            return
+        try:
+            slot.home.run(lambda: slot.guest.run_soon(job))
+        except Exception:
+            _log.exception("plugin %s: the host failed", self._plugin)
+        finally:
+            self.release(slot)
 
     def resize(self, size: int) -> None:
         """Change the number of instances; surplus ones go once their streams have ended.

@@ -84,7 +84,8 @@ class FunctionRouter:
 
     def on_plugin_start(self, plugin: Plugin) -> None:
         """Route to it, in one step with taking the route from its predecessor."""
-        self.set(plugin)
+        if not plugin.is_filter:
+            self.set(plugin)
 
     def on_plugin_destroy(self, plugin: Plugin) -> None:
         """Route nothing to it any more, unless a successor has taken its place."""

@@ -7,11 +7,10 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from anywasm.abi.host import HostServices
-from anywasm.plugins.compiler import ModuleCompiler
 from anywasm.plugins.config import PluginConfig
 from anywasm.plugins.errors import PluginNotFoundError, SameConfigError
 from anywasm.plugins.handler import PluginHandler
+from anywasm.plugins.host import PluginHost
 from anywasm.plugins.plugin import Plugin
 from anywasm.plugins.source import read_source
 
@@ -33,8 +32,7 @@ class PluginWrapper:
     def __init__(
         self,
         plugin: Plugin,
-        services: HostServices,
-        compiler: ModuleCompiler,
+        host: PluginHost,
         handlers: Sequence[PluginHandler],
         retire: Callable[[Plugin], None],
     ) -> None:
@@ -42,8 +40,7 @@ class PluginWrapper:
 
         Args:
             plugin: The first version.
-            services: What guests get from their host.
-            compiler: Compiles modules.
+            host: The process that runs it.
             handlers: Told about each change; a live view of the manager's.
             retire: Drains and closes a version that serves no more, in its own time.
         """
@@ -51,8 +48,7 @@ class PluginWrapper:
         self.plugin = plugin
         self.last_error: str | None = None
         self.reloads = 0
-        self._services = services
-        self._compiler = compiler
+        self._host = host
         self._handlers = handlers
         self._retire = retire
         self._lock = threading.Lock()
@@ -116,7 +112,7 @@ class PluginWrapper:
             for handler in self._handlers:
                 handler.on_config_update(config)
             return
-        new = Plugin.load(config, self._services, self._compiler)
+        new = Plugin.load(config, self._host)
         try:
             self._announce(new, old)
         except BaseException:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from prometheus_client import (
@@ -11,9 +12,16 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
+from anywasm.abi.enums import MetricType
+from anywasm.abi.metrics import BUCKETS, GuestMetrics
 from anywasm.plugins.manager import PluginManager
 from anywasm.server.http import Counters, Listener
 
@@ -22,14 +30,23 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
+_NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_:]")
+
 _BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0)
 
 
 class Metrics:
     """The metrics of one server, in a registry of its own."""
 
-    def __init__(self, manager: PluginManager) -> None:
+    def __init__(self, manager: PluginManager, guest_metrics: GuestMetrics) -> None:
         self._registry = CollectorRegistry()
+        self._streams = Histogram(
+            "anywasm_stream_seconds",
+            "Seconds of a filtered stream, by listener and class of the answer's status.",
+            ("listener", "code_class"),
+            buckets=_BUCKETS,
+            registry=self._registry,
+        )
         self._requests = Counter(
             "anywasm_function_requests",
             "Function requests by the function's id and the status of the answer.",
@@ -49,6 +66,7 @@ class Metrics:
         self._listeners: dict[str, Listener] = {}
         self._registry.register(_PluginCollector(manager))
         self._registry.register(_ListenerCollector(self._listeners))
+        self._registry.register(_GuestCollector(guest_metrics))
 
     def watch(self, name: str, listener: Listener) -> None:
         """Report the connections and bytes of a listener."""
@@ -63,6 +81,11 @@ class Metrics:
             self._counts[function, code] = self._requests.labels(function, str(code)).inc
             self._times[function] = self._seconds.labels(function).observe
             self.count(function, code, seconds)
+
+    def stream_counter(self, listener: str) -> Callable[[int, float], None]:
+        """What notes the streams of a filter listener: status and seconds of each."""
+        classes = [self._streams.labels(listener, f"{digit}xx").observe for digit in range(10)]
+        return lambda status, seconds: classes[status // 100 % 10](seconds)
 
     def render(self) -> bytes:
         """Everything, in Prometheus' text format."""
@@ -93,6 +116,33 @@ class _PluginCollector(Collector):
             reloads.add_metric((wrapper.name,), wrapper.reloads)
             replaced.add_metric((wrapper.name,), pool.replaced)
         return (size, reloads, replaced)
+
+
+class _GuestCollector(Collector):
+    """What guests measure, under Envoy's prefix."""
+
+    def __init__(self, metrics: GuestMetrics) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterator[Metric]:
+        taken: set[str] = set()
+        for metric in self._metrics:
+            name = "wasmcustom_" + _NOT_IN_NAMES.sub("_", metric.name)
+            if name in taken:
+                continue  # two names of guests that differ in what Prometheus does not know
+            taken.add(name)
+            help_ = f"Defined by a guest as {metric.name}."
+            if metric.type is MetricType.COUNTER:
+                yield CounterMetricFamily(name, help_, value=metric.value)
+            elif metric.type is MetricType.GAUGE:
+                yield GaugeMetricFamily(name, help_, value=metric.value)
+            else:
+                total = 0
+                buckets: list[tuple[str, float]] = []
+                for bound, count in zip((*BUCKETS, "+Inf"), metric.buckets):
+                    total += count
+                    buckets.append((str(bound), total))
+                yield HistogramMetricFamily(name, help_, buckets=buckets, sum_value=metric.sum)
 
 
 class _ListenerCollector(Collector):

@@ -8,19 +8,24 @@ import signal
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from anywasm.abi.host import HostServices, StateStore
+from anywasm.abi.host import StateStore
 from anywasm.core.errors import AnyWasmError, ConfigError
 from anywasm.plugins.config import AppConfig, ListenerConfig, PluginConfig
 from anywasm.plugins.functions import FunctionService
+from anywasm.plugins.host import PluginHost
 from anywasm.plugins.manager import PluginManager
 from anywasm.plugins.router import FunctionRouter
 from anywasm.plugins.watcher import PluginWatcher
 from anywasm.server.admin import AdminListener, make_app
+from anywasm.server.filters import AccessLog, FilterListener, RouteTable
 from anywasm.server.functions import FunctionRoute
-from anywasm.server.guest_log import FROM_NAME, log_guest
-from anywasm.server.http import HttpLimits, Listener, buffered
+from anywasm.server.http import HandlerFactory, Listener, buffered
+from anywasm.server.listeners import listen
+from anywasm.server.loop_home import LoopHome
 from anywasm.server.metrics import Metrics
+from anywasm.server.services import make_cluster, make_services
 from anywasm.server.state import open_state_store
+from anywasm.server.upstream import UpstreamClusters
 
 _log = logging.getLogger("anywasm.server")
 
@@ -41,20 +46,13 @@ class Server:
         self.service = FunctionService(self.router)
         self.listeners: dict[str, Listener] = {}
         self.admin: AdminListener | None = None
+        self.clusters = UpstreamClusters()
         self._stores: dict[str, StateStore] = {}
-        self.manager = PluginManager(
-            HostServices(
-                log=log_guest,
-                log_level=FROM_NAME[config.log_level],
-                state_stores=self._stores,
-                invoke=self.service.invoke,
-            ),
-            config.drain_timeout,
-        )
-        self.manager.add_handler(self.router)
-        self.metrics = Metrics(self.manager)
+        self._access_logs: list[AccessLog] = []
         self._executor = ThreadPoolExecutor(WAITING_THREADS, "anywasm-wait")
-        self._watcher = PluginWatcher(self.manager) if config.watch else None
+        self._watcher: PluginWatcher | None = None
+        self.manager: PluginManager
+        self.metrics: Metrics
 
     def run(self, started: Callable[[Server], None] | None = None) -> None:
         """Serve until SIGTERM or SIGINT, then stop gracefully.
@@ -92,12 +90,22 @@ class Server:
         Raises:
             AnyWasmError: When something cannot be started; call `stop` then.
         """
-        for name, store in self.config.state_stores.items():
-            self._stores[name] = open_state_store(name, store)
+        config = self.config
         loop = asyncio.get_running_loop()
+        services = make_services(config, loop, self.clusters, self._stores, self.service.invoke)
+        home = LoopHome()
+        host = PluginHost(services, filters=set(config.filter_names), filter_home=lambda: home)
+        self.manager = PluginManager(host, config.drain_timeout)
+        self.manager.add_handler(self.router)
+        self.metrics = Metrics(self.manager, services.metrics)
+        for name, store in config.state_stores.items():
+            self._stores[name] = open_state_store(name, store)
+        for cluster in config.clusters:
+            self.clusters.add(make_cluster(cluster))
         for plugin in self.config.plugins:
             await loop.run_in_executor(self._executor, self._load, plugin)
-        if self._watcher is not None:
+        if config.watch:
+            self._watcher = PluginWatcher(self.manager)
             self._watcher.start()
         for listener in self.config.listeners:
             await self._listen(listener)
@@ -118,36 +126,35 @@ class Server:
             raise ConfigError(told) from error
 
     async def _listen(self, config: ListenerConfig) -> None:
-        limits = config.limits
-        route = FunctionRoute(self.service, self._executor, self.metrics, config.plugins)
-        address = config.address
-        listener = Listener(
-            buffered(route, limits.max_body_bytes),
-            address.host if address.path is None else None,
-            address.port,
-            HttpLimits(
-                max_header_bytes=limits.max_header_bytes,
-                max_headers=limits.max_headers,
-                max_target_bytes=limits.max_target_bytes,
-                max_body_bytes=limits.max_body_bytes,
-                idle_timeout=limits.idle_timeout,
-                header_timeout=limits.header_timeout,
-                body_timeout=limits.body_timeout,
-                write_timeout=limits.write_timeout,
-            ),
-            path=None if address.path is None else str(address.path),
-        )
-        try:
-            await listener.start()
-        except (OSError, UnicodeError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise ConfigError(
-                f"listener {config.name!r} cannot listen on {address}: {reason}"
-            ) from error
+        factory = self._filters(config) if config.is_filter_listener else self._functions(config)
+        listener = await listen(config, factory)
         self.listeners[config.name] = listener
         self.metrics.watch(config.name, listener)
         for place in listener.addresses:
             _log.info("listener %s on %s", config.name, place)
+
+    def _functions(self, config: ListenerConfig) -> HandlerFactory:
+        route = FunctionRoute(self.service, self._executor, self.metrics, config.plugins)
+        return buffered(route, config.limits.max_body_bytes)
+
+    def _filters(self, config: ListenerConfig) -> HandlerFactory:
+        log = config.access_log
+        access_log = None if log is None else AccessLog(log.path, log.format)
+        if access_log is not None:
+            self._access_logs.append(access_log)
+        return FilterListener(
+            filters=tuple(self.manager.get(name) for name in config.filters or ()),
+            table=RouteTable(config.routes),
+            clusters=self.clusters,
+            virtual_host=config.virtual_host,
+            node_id=self.config.node_id,
+            max_buffer=config.limits.max_buffer_bytes,
+            generate_request_id=config.generate_request_id,
+            use_remote_address=config.use_remote_address,
+            access_log=access_log,
+            count=self.metrics.stream_counter(config.name),
+            loop=asyncio.get_running_loop(),
+        )
 
     async def stop(self) -> None:
         """Stop gracefully: refuse what is new, finish what runs, free everything. Idempotent."""
@@ -164,7 +171,11 @@ class Server:
         for (name, _), cut in zip(listeners, done):
             if isinstance(cut, int) and cut:
                 _log.warning("listener %s: %d requests were cut", name, cut)
-        await loop.run_in_executor(None, self.manager.close)
+        if hasattr(self, "manager"):
+            await loop.run_in_executor(None, self.manager.close)
+        self.clusters.close()
+        for log in self._access_logs:
+            log.close()
         self._executor.shutdown(wait=False, cancel_futures=True)
         for store in self._stores.values():
             store.close()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from anywasm.abi.calls import GrpcTarget, HttpCall, RedisServer
-from anywasm.abi.context import Context, RootContext
-from anywasm.abi.enums import LogLevel, Status
+from anywasm.abi.context import Context, RootContext, StreamContext
+from anywasm.abi.enums import LogLevel, Status, StreamType
 from anywasm.abi.pairs import Pair, decode_pairs
 from anywasm.abi.table import host_function
 from anywasm.core.errors import AbiError
@@ -137,6 +137,24 @@ def redis_init(
         timeout / 1000,
     )
     return None if redis is not None and redis.configure(server) else Status.BAD_ARGUMENT
+
+
+@host_function("proxy_get_upstream_hosts", "-> data", versions=HIGRESS)
+def get_upstream_hosts(context: Context) -> bytes | Status:
+    """The hosts of the stream's cluster, as pairs of address and metrics."""
+    if not isinstance(context, StreamContext) or context.upstream_hosts is None:
+        return Status.NOT_FOUND
+    return context.upstream_hosts()
+
+
+@host_function("proxy_inject_encoded_data_to_filter_chain", "data u32", versions=HIGRESS)
+def inject_encoded_data(context: Context, body: bytes, end_stream: int) -> Status | None:
+    """Put a piece of response body behind what the filter has passed on."""
+    if not isinstance(context, StreamContext):
+        return Status.BAD_ARGUMENT
+    context.injected.append((StreamType.HTTP_RESPONSE, body, bool(end_stream)))
+    context.wake()
+    return None
 
 
 @host_function("proxy_redis_call", "data data -> u32", versions=HIGRESS)

@@ -1,0 +1,55 @@
+"""The two directions of a stream, as data, so that one piece of code serves both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from anywasm.abi.enums import BufferType, MapType, StreamType
+from anywasm.abi.headers import HeaderMap
+
+
+class Sink(Protocol):
+    """What takes a message: the next filter, or the end of the chain."""
+
+    def headers(self, headers: HeaderMap, end_stream: bool) -> None:
+        """The headers; with `end_stream` there is nothing more."""
+
+    def data(self, data: bytes, end_stream: bool) -> None:
+        """A piece of the body; it may be empty with `end_stream`."""
+
+    def trailers(self, trailers: HeaderMap) -> None:
+        """The trailers, which end the message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Direction:
+    """Where one direction's things are in the ABI."""
+
+    stream: StreamType
+    headers: MapType
+    trailers: MapType
+    body: BufferType
+    on_headers: str
+    on_body: str
+    on_trailers: str
+
+
+REQUEST = Direction(
+    StreamType.HTTP_REQUEST,
+    MapType.HTTP_REQUEST_HEADERS,
+    MapType.HTTP_REQUEST_TRAILERS,
+    BufferType.HTTP_REQUEST_BODY,
+    "on_request_headers",
+    "on_request_body",
+    "on_request_trailers",
+)
+RESPONSE = Direction(
+    StreamType.HTTP_RESPONSE,
+    MapType.HTTP_RESPONSE_HEADERS,
+    MapType.HTTP_RESPONSE_TRAILERS,
+    BufferType.HTTP_RESPONSE_BODY,
+    "on_response_headers",
+    "on_response_body",
+    "on_response_trailers",
+)

@@ -1,0 +1,135 @@
+"""The end of the response's way: out to the client.
+
+Headers are held until something follows them, so that a short answer is one write, and a
+`content-length` that a filter has made wrong is put right. Whether they were released, and a later
+failure must cut the connection, does not depend on that.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from anywasm.abi.headers import HeaderMap
+from anywasm.abi.pairs import Pair
+from anywasm.server.filters.message import content_length, wire_headers
+from anywasm.server.http import HttpExchange, InvalidResponseError
+
+if TYPE_CHECKING:
+    from anywasm.server.filters.chain import FilterChain
+
+#: A body with a declared length is collected up to this size where a filter may change it.
+COLLECT_MOST = 64 * 1024
+
+
+class Downstream:
+    """A `Sink` that writes to the client.
+
+    Attributes:
+        released: Whether response headers are on their way to the client.
+    """
+
+    def __init__(self, chain: FilterChain, exchange: HttpExchange) -> None:
+        self._chain = chain
+        self._exchange = exchange
+        self._status = 0
+        self._held: list[Pair] | None = None
+        self._collected: bytearray | None = None
+        self._bodiless = exchange.method == b"HEAD"
+        self.released = False
+
+    def headers(self, headers: HeaderMap, end_stream: bool) -> None:
+        """Take the headers, to be written with what follows."""
+        chain = self._chain
+        chain.response = headers
+        status = headers.get(b":status") or b""
+        if not (status.isdigit() and (int(status) == 0 or 200 <= int(status) <= 999)):
+            chain.invalid_response(f"a filter set the status {status!r}")
+            return
+        self._status = chain.info.response_code = int(status)
+        self.released = True
+        length = content_length(headers)
+        wire = wire_headers(headers)
+        if end_stream:
+            if length and not self._bodiless and self._status != 304:
+                wire = _without_length(wire)
+            self._respond(wire, b"")
+            return
+        self._held = wire
+        if length is not None and chain.response_may_change and not self._bodiless:
+            if length <= COLLECT_MOST:
+                self._collected = bytearray()
+            else:
+                self._held = _without_length(wire)  # chunked instead
+
+    def data(self, data: bytes, end_stream: bool) -> None:
+        """Write a piece of the body."""
+        if self._chain.finished:
+            return
+        self._chain.info.response_size += len(data)
+        if self._collected is not None:
+            self._collected += data
+            if end_stream:
+                body, self._collected = bytes(self._collected), None
+                self._respond(_without_length(self._held or []), body)
+            elif len(self._collected) > COLLECT_MOST:
+                self._held = _without_length(self._held or [])
+                self._stop_collecting()
+            return
+        if self._held is not None:
+            if end_stream:
+                self._respond(self._held, data)
+                return
+            self._write_head()
+        if data or end_stream:
+            self._exchange.send_data(data, end_stream)
+
+    def trailers(self, trailers: HeaderMap) -> None:
+        """End the response with trailers."""
+        if self._chain.finished:
+            return
+        self._chain.response_trailers = trailers
+        if self._collected is not None:
+            self._held = _without_length(self._held or [])
+            self._stop_collecting()
+        self.flush()
+        self._exchange.send_trailers([pair for pair in trailers.pairs if pair[0][:1] != b":"])
+
+    def flush(self) -> None:
+        """Write headers that nothing has followed yet, unless their length may still change."""
+        if self._held is not None and self._collected is None:
+            self._write_head()
+
+    def cut(self, reason: str) -> None:
+        """End the response so that the client sees that it is not whole."""
+        self._collected = None
+        self.flush()
+        if not self._chain.finished:
+            self._exchange.reset(reason)
+
+    def _stop_collecting(self) -> None:
+        collected, self._collected = self._collected, None
+        self._write_head()
+        if collected:
+            self._exchange.send_data(bytes(collected))
+
+    def _write_head(self) -> None:
+        held, self._held = self._held, None
+        if held is None:
+            return
+        try:
+            self._exchange.send_headers(self._status, held)
+        except InvalidResponseError as error:
+            self.released = False
+            self._chain.invalid_response(str(error))
+
+    def _respond(self, headers: list[Pair], body: bytes) -> None:
+        self._held = None
+        try:
+            self._exchange.respond(self._status, headers, body)
+        except InvalidResponseError as error:
+            self.released = False
+            self._chain.invalid_response(str(error))
+
+
+def _without_length(headers: list[Pair]) -> list[Pair]:
+    return [pair for pair in headers if pair[0] != b"content-length"]

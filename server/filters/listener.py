@@ -1,0 +1,49 @@
+"""What all streams of one filter listener have in common."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from anywasm.plugins.wrapper import PluginWrapper
+from anywasm.server.filters.access_log import AccessLog
+from anywasm.server.filters.chain import FilterChain
+from anywasm.server.filters.route import RouteTable
+from anywasm.server.http import HttpExchange
+from anywasm.server.upstream import UpstreamClusters
+
+
+@dataclass(frozen=True, slots=True)
+class FilterListener:
+    """Makes the chain of each exchange; the handler factory of a filter listener.
+
+    Attributes:
+        filters: The filters in request order; each is asked for its version per stream.
+        table: The routes.
+        clusters: The upstreams.
+        virtual_host: The name of the routes (property `xds.virtual_host_name`).
+        node_id: The name of this host (property `xds.node.id`).
+        max_buffer: Bytes that a paused stream may hold in each direction.
+        generate_request_id: Whether requests without an `x-request-id` get one.
+        use_remote_address: Whether the client's address is appended to `x-forwarded-for`.
+        access_log: Told about each request, or None.
+        count: Told status and seconds of each request.
+        loop: The event loop.
+    """
+
+    filters: tuple[PluginWrapper, ...]
+    table: RouteTable
+    clusters: UpstreamClusters
+    virtual_host: str
+    node_id: str
+    max_buffer: int
+    generate_request_id: bool
+    use_remote_address: bool
+    access_log: AccessLog | None
+    count: Callable[[int, float], None]
+    loop: asyncio.AbstractEventLoop
+
+    def __call__(self, exchange: HttpExchange) -> FilterChain:
+        """The chain of one exchange."""
+        return FilterChain(self, exchange)

@@ -1,0 +1,60 @@
+"""Answers that the host, or a filter, gives instead of an upstream."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from anywasm.abi.headers import HeaderMap
+from anywasm.abi.pairs import Pair
+
+#: HTTP status -> gRPC status (gRPC's "HTTP to gRPC Status Code Mapping").
+_GRPC_STATUS = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
+_GRPC_UNKNOWN = 2
+_GRPC_TYPE = b"application/grpc"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalReply:
+    """One such answer.
+
+    Attributes:
+        status: The HTTP status.
+        body: The body.
+        details: Why (property `response.code_details`).
+        headers: Additional headers.
+        grpc_status: The gRPC status for gRPC requests; by default derived from `status`.
+    """
+
+    status: int
+    body: bytes = b""
+    details: str = ""
+    headers: Sequence[Pair] = ()
+    grpc_status: int | None = None
+
+    def render(self, request: HeaderMap | None) -> tuple[HeaderMap, bytes]:
+        """Headers and body as they enter the response path, fit for the request.
+
+        A gRPC request is answered as gRPC wants it: 200, with the status in the headers.
+        """
+        headers = HeaderMap([(b":status", b"%d" % self.status), *self.headers])
+        kind = request.get(b"content-type") if request is not None else None
+        if kind is not None and (kind == _GRPC_TYPE or kind.startswith((b"application/grpc+",))):
+            code = self.grpc_status
+            if code is None:
+                code = _GRPC_STATUS.get(self.status, _GRPC_UNKNOWN)
+            headers.replace(b":status", b"200")
+            headers.replace(b"content-type", _GRPC_TYPE)
+            headers.replace(b"grpc-status", b"%d" % code)
+            if self.body:
+                headers.replace(
+                    b"grpc-message",
+                    quote(self.body, safe=" !#$&'()*+,/:;=?@[]~\"<>\\^`{|}").encode(),
+                )
+            return headers, b""
+        if self.body:
+            headers.replace(b"content-length", b"%d" % len(self.body))
+            if headers.get(b"content-type") is None:
+                headers.add(b"content-type", b"text/plain")
+        return headers, self.body

@@ -1,0 +1,95 @@
+"""Which answer a request gets: the first route that fits its path."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from anywasm.abi.headers import HeaderMap
+from anywasm.abi.pairs import Pair
+from anywasm.plugins.config import RouteConfig
+
+
+@dataclass(frozen=True, slots=True)
+class DirectResponse:
+    """An answer without an upstream."""
+
+    status: int
+    headers: tuple[Pair, ...]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One route, ready for use.
+
+    Attributes:
+        name: Its name (property `xds.route_name`).
+        prefix: How the path begins.
+        path: The whole path, instead.
+        cluster: Where the request goes, or None.
+        direct: The answer, or None.
+        timeout: Seconds for the whole response; None for no limit.
+        host_rewrite: What the upstream sees as the host, or None.
+        prefix_rewrite: What the upstream sees for the prefix, or None.
+    """
+
+    name: str
+    prefix: bytes
+    path: bytes | None
+    cluster: str | None
+    direct: DirectResponse | None
+    timeout: float | None
+    host_rewrite: bytes | None
+    prefix_rewrite: bytes | None
+
+    @classmethod
+    def from_config(cls, config: RouteConfig) -> Route:
+        """Make one of its configuration."""
+        direct = None
+        if config.direct_response is not None:
+            answer = config.direct_response
+            headers = tuple(
+                (name.lower().encode(), value.encode()) for name, value in answer.headers.items()
+            )
+            direct = DirectResponse(answer.status, headers, answer.body.encode())
+        return cls(
+            config.name,
+            config.prefix.encode(),
+            None if config.path is None else config.path.encode(),
+            config.cluster,
+            direct,
+            config.timeout or None,
+            None if config.host_rewrite is None else config.host_rewrite.encode(),
+            None if config.prefix_rewrite is None else config.prefix_rewrite.encode(),
+        )
+
+    def fits(self, target: bytes) -> bool:
+        """Whether a request for `target` takes this route; the query does not count."""
+        if self.path is not None:
+            return target.partition(b"?")[0] == self.path
+        return target.startswith(self.prefix)
+
+    def rewrite(self, target: bytes) -> bytes:
+        """The target that the upstream sees."""
+        if self.prefix_rewrite is None:
+            return target
+        matched = self.path if self.path is not None else self.prefix
+        return self.prefix_rewrite + target[len(matched) :]
+
+
+class RouteTable:
+    """The routes of one listener, in their order."""
+
+    def __init__(self, configs: Sequence[RouteConfig]) -> None:
+        self._routes = tuple(Route.from_config(config) for config in configs)
+
+    def match(self, headers: HeaderMap) -> Route | None:
+        """The first route that fits the headers as they are now."""
+        target = headers.get(b":path")
+        if not target:
+            return None
+        for route in self._routes:
+            if route.fits(target):
+                return route
+        return None

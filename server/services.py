@@ -1,0 +1,59 @@
+"""What one server gives to its guests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from anywasm.abi.host import HostServices, ServiceInvoker, StateStore
+from anywasm.abi.metrics import GuestMetrics
+from anywasm.abi.shared_data import SharedData
+from anywasm.abi.shared_queue import SharedQueues
+from anywasm.plugins.config import AppConfig, ClusterConfig
+from anywasm.server.callouts import GrpcCalls, HttpCalls, LoopTimers, RedisCalls
+from anywasm.server.guest_log import FROM_NAME, log_guest
+from anywasm.server.upstream import Cluster, TlsOptions, UpstreamClusters
+
+
+def make_services(
+    config: AppConfig,
+    loop: asyncio.AbstractEventLoop,
+    clusters: UpstreamClusters,
+    stores: Mapping[str, StateStore],
+    invoke: ServiceInvoker,
+) -> HostServices:
+    """The services of a server that runs on `loop`."""
+    limits = config.abi_limits
+    return HostServices(
+        log=log_guest,
+        log_level=FROM_NAME[config.log_level],
+        state_stores=stores,
+        invoke=invoke,
+        http=HttpCalls(clusters, loop),
+        grpc=GrpcCalls(clusters, loop),
+        redis=RedisCalls(clusters, loop),
+        timers=LoopTimers(loop),
+        shared_data=SharedData(limits.shared_data_bytes),
+        shared_queues=SharedQueues(limits.queue_items, limits.queue_bytes),
+        metrics=GuestMetrics(limits.metrics),
+    )
+
+
+def make_cluster(config: ClusterConfig) -> Cluster:
+    """An upstream, of its configuration."""
+    paths = [address.path for address in config.endpoints if address.path is not None]
+    tls = config.tls
+    return Cluster(
+        name=config.name,
+        endpoints=tuple(
+            (address.host, address.port) for address in config.endpoints if address.path is None
+        ),
+        path=str(paths[0]) if paths else None,
+        tls=None
+        if tls is None
+        else TlsOptions(tls.sni, None if tls.ca_file is None else str(tls.ca_file), tls.insecure),
+        connect_timeout=config.connect_timeout,
+        idle_timeout=config.idle_timeout,
+        max_connections=config.max_connections,
+        max_pending=config.max_pending,
+    )

@@ -85,8 +85,16 @@ def _headers(context: StreamContext, kind: MapType, rest: list[bytes]) -> Value:
     headers = context.maps[kind]
     if not rest:
         # An absent map is told as an empty one, with its count.
-        return encode_pairs(headers.pairs) if headers else bytes(4)
-    return None if headers is None or len(rest) > 1 else headers.get(rest[0])
+        return encode_pairs(list(_joined(headers).items())) if headers else bytes(4)
+    return None if headers is None or len(rest) > 1 else _joined(headers).get(rest[0].lower())
+
+
+def _joined(headers: HeaderMap) -> dict[bytes, bytes]:
+    """Each name once, with all its values, as a property's map has them."""
+    values: dict[bytes, bytes] = {}
+    for name, value in headers.pairs:
+        values[name] = values[name] + b"," + value if name in values else value
+    return values
 
 
 def _path(headers: HeaderMap) -> bytes | None:

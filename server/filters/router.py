@@ -154,6 +154,8 @@ class Router:
 
     def on_upstream_reset(self, failure: UpstreamFailure) -> None:
         """Answer for the upstream, or cut the answer that it began."""
+        if self._stream is None:
+            return  # it was given up
         self._stream = None
         self._chain.flags = failure.flags
         if self._responding:

@@ -5,6 +5,7 @@ from anywasm.plugins.config.access_log import AccessLogConfig
 from anywasm.plugins.config.address import Address
 from anywasm.plugins.config.app import AppConfig, config_schema
 from anywasm.plugins.config.cluster import ClusterConfig, ClusterTlsConfig
+from anywasm.plugins.config.filters import LoadedFilters, load_filter_config, read_wasm_plugins
 from anywasm.plugins.config.listener import LimitsConfig, ListenerConfig, ListenerTlsConfig
 from anywasm.plugins.config.load import LoadedConfig, load_config
 from anywasm.plugins.config.management import ManagementConfig
@@ -25,6 +26,7 @@ __all__ = [
     "ListenerConfig",
     "ListenerTlsConfig",
     "LoadedConfig",
+    "LoadedFilters",
     "ManagementConfig",
     "PluginConfig",
     "ReloadBackoffConfig",
@@ -34,4 +36,6 @@ __all__ = [
     "VmConfig",
     "config_schema",
     "load_config",
+    "load_filter_config",
+    "read_wasm_plugins",
 ]

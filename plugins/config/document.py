@@ -19,17 +19,22 @@ MAX_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What a file says, and where.
+    """What a file says, or one of the documents in a YAML file, and where.
 
     Attributes:
-        path: The file, as it was named.
+        path: The file, as it was named; None for what was never in a file.
         data: Its content: a mapping.
         lines: The line, from 1, of each value.
     """
 
-    path: Path
+    path: Path | None
     data: dict[str, Any]
     lines: Mapping[KeyPath, int]
+
+    @property
+    def folder(self) -> Path | None:
+        """Where relative paths start; None for the working directory."""
+        return None if self.path is None else self.path.absolute().parent
 
     def line(self, key_path: KeyPath) -> int:
         """The line of a value; of what should hold it where the value itself is missing."""
@@ -39,8 +44,8 @@ class Document:
         return self.lines.get(known, 1)
 
     def place(self, key_path: KeyPath) -> str:
-        """`FILE:LINE: `, to begin a message about a value with."""
-        return f"{self.path}:{self.line(key_path)}: "
+        """`FILE:LINE: `, to begin a message about a value with; empty without a file."""
+        return "" if self.path is None else f"{self.path}:{self.line(key_path)}: "
 
     def describe(self, key_path: KeyPath, message: str) -> str:
         """One line that names file, line, key path and what is wrong there."""
@@ -53,8 +58,10 @@ class Document:
         return tuple(self.describe(key_path, message) for key_path, message in ordered)
 
 
-def read_document(path: Path) -> Document:
+def read_documents(path: Path) -> tuple[Document, ...]:
     """Read a file: JSON when its name ends in `.json` or its text starts with `{`, else YAML.
+
+    A YAML file may hold several documents, separated by `---`; there is at least one.
 
     Raises:
         ConfigError: When it cannot be read, is not UTF-8, empty, malformed, says a key twice, or
@@ -65,18 +72,22 @@ def read_document(path: Path) -> Document:
         raise ConfigError(f"{path}: the file is empty")
     is_json = path.suffix.lower() == ".json" or text.lstrip().startswith("{")
     try:
-        data, lines = read_json(text) if is_json else read_yaml(text)
+        contents = read_json(text) if is_json else read_yaml(text)
     except ConfigError as error:
         raise ConfigError(f"{path}:{error}") from error.__cause__
-    if data is None:
+    if not contents:
         raise ConfigError(f"{path}: the file holds no values")
-    try:
-        json.dumps(data, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        raise ConfigError(f"{path}: an escape such as \\ud800 is half a character") from None
-    if not isinstance(data, dict):
-        raise ConfigError(f"{path}:1: the top level must be a mapping, such as `listeners: ...`")
-    return Document(path, data, lines)
+    for data, lines in contents:
+        try:
+            json.dumps(data, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise ConfigError(f"{path}: an escape such as \\ud800 is half a character") from None
+        if not isinstance(data, dict):
+            line = lines.get((), 1)
+            raise ConfigError(
+                f"{path}:{line}: the top level must be a mapping, such as `listeners: ...`"
+            )
+    return tuple(Document(path, data, lines) for data, lines in contents)
 
 
 def _read_text(path: Path) -> str:

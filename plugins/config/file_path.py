@@ -22,3 +22,16 @@ def resolve_file(value: Path, info: ValidationInfo) -> Path:
 
 #: A file; a relative path starts at the folder of the configuration file.
 FilePath = Annotated[Path, AfterValidator(resolve_file)]
+
+
+def find_module(path: object, folder: Path | None) -> object:
+    """Where Envoy and Layotto look, the working directory; else the file's folder.
+
+    Args:
+        path: What the file says; returned as it is when it cannot be a path.
+        folder: That of the configuration file.
+    """
+    if not isinstance(path, str) or "\0" in path or folder is None:
+        return path
+    here, beside = Path.cwd() / path, folder / path
+    return beside if beside.exists() and not here.exists() else here

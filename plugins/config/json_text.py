@@ -13,8 +13,8 @@ from anywasm.plugins.config.yaml_text import MAX_DEPTH, TOO_DEEP
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
 
 
-def read_json(text: str) -> tuple[Any, dict[KeyPath, int]]:
-    """The value, and the line of each value in it.
+def read_json(text: str) -> list[tuple[Any, dict[KeyPath, int]]]:
+    """The value, unless it is null, and the line of each value in it: none, or one.
 
     Raises:
         ConfigError: `LINE: ` and what is wrong.
@@ -27,7 +27,7 @@ def read_json(text: str) -> tuple[Any, dict[KeyPath, int]]:
         raise ConfigError(f"1: not valid JSON: {error}") from None
     except RecursionError:
         raise ConfigError(f"1: {TOO_DEEP}") from None
-    return data, _Lines(text).lines
+    return [] if data is None else [(data, _Lines(text).lines)]
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pydantic import ValidationError
-
-from anywasm.core.errors import ConfigError
+from anywasm.plugins.config import envoy, layotto
+from anywasm.plugins.config.address import Address
 from anywasm.plugins.config.app import AppConfig
-from anywasm.plugins.config.document import Document, read_document
-from anywasm.plugins.config.layotto import is_layotto, translate
-from anywasm.plugins.config.model import KeyPath
-from anywasm.plugins.config.problems import problems_of
+from anywasm.plugins.config.document import Document, read_documents
+from anywasm.plugins.config.filters import are_filters, load_filters, only
+from anywasm.plugins.config.listener import ListenerConfig
+from anywasm.plugins.config.route import DirectResponseConfig, RouteConfig
+from anywasm.plugins.config.validation import refuse_problems, validate
+
+#: Where filters are served that were described without a listener.
+FILTERS_ADDRESS = Address("127.0.0.1", 8080)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,34 +33,47 @@ class LoadedConfig:
 
 
 def load_config(path: Path) -> LoadedConfig:
-    """Read the project's own schema or Layotto's configuration, in YAML or JSON.
+    """Read a configuration, in YAML or JSON.
 
-    Relative module paths start at the file's folder; in Layotto's configuration at the working
-    directory, and at the file's folder where there is no such file.
+    It may be written in the project's own schema, or be Layotto's configuration, Envoy's bootstrap
+    configuration, the `typed_config` of Envoy's Wasm filter, or Istio's or Higress's `WasmPlugin`.
+    Relative module paths start at the file's folder; in Layotto's and Envoy's configuration at the
+    working directory, and at the file's folder where there is no such file.
 
     Raises:
         ConfigError: One line for each thing that is wrong, naming file, line, key path, remedy.
     """
-    document = read_document(path)
-    if not is_layotto(document.data):
-        return LoadedConfig(_validate(document, document.data, lambda key_path: key_path))
-    translation = translate(document.data, path.absolute().parent)
-    if translation.problems:
-        raise ConfigError("\n".join(document.describe_all(translation.problems)))
-    config = _validate(document, translation.data, translation.origin)
+    documents = read_documents(path)
+    if are_filters(documents):
+        return _filters_alone(documents)
+    document = only(documents)
+    if layotto.is_layotto(document.data):
+        translation = layotto.translate(document.data, path.absolute().parent)
+    elif envoy.is_bootstrap(document.data):
+        translation = envoy.translate_bootstrap(document.data, document.folder)
+    else:
+        config = validate(AppConfig, document, document.data)
+        for name, store in config.state_stores.items():
+            store.placed(document.place(("state_stores", name)))
+        return LoadedConfig(config)
+    refuse_problems(document, translation)
+    config = validate(AppConfig, document, translation.data, translation.origin)
+    for name, store in config.state_stores.items():
+        store.placed(document.place(translation.origin(("state_stores", name))))
     return LoadedConfig(config, document.describe_all(translation.notices))
 
 
-def _validate(
-    document: Document, data: dict[str, Any], origin: Callable[[KeyPath], KeyPath]
-) -> AppConfig:
-    try:
-        config = AppConfig.model_validate(data, context={"folder": document.path.absolute().parent})
-    except ValidationError as error:
-        problems = [
-            (origin(key_path), message) for key_path, message in problems_of(error, AppConfig)
-        ]
-        raise ConfigError("\n".join(document.describe_all(problems))) from None
-    for name, store in config.state_stores.items():
-        store.placed(document.place(origin(("state_stores", name))))
-    return config
+def _filters_alone(documents: tuple[Document, ...]) -> LoadedConfig:
+    """A listener around filters that come without one."""
+    loaded = load_filters(documents)
+    listener = ListenerConfig(
+        name="filters",
+        address=FILTERS_ADDRESS,
+        filters=tuple(plugin.name for plugin in loaded.filters),
+        routes=(RouteConfig(direct_response=DirectResponseConfig(body="ok\n")),),
+    )
+    notice = documents[0].describe(
+        (), f'there is no listener; {FILTERS_ADDRESS} answers 200 "ok" behind the filters'
+    )
+    config = AppConfig(listeners=(listener,), plugins=loaded.filters)
+    return LoadedConfig(config, (*loaded.notices, notice))

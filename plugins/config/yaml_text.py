@@ -39,16 +39,18 @@ for _name, _pattern, _first in (
     _Composer.add_implicit_resolver(_TAG + _name, re.compile(f"(?:{_pattern})$"), _first)
 
 
-def read_yaml(text: str) -> tuple[Any, dict[KeyPath, int]]:
-    """The value, or None where there is none, and the line of each value in it.
+def read_yaml(text: str) -> list[tuple[Any, dict[KeyPath, int]]]:
+    """For each document that says something: its value, and the line of each value in it.
 
     Raises:
         ConfigError: `LINE: ` and what is wrong.
     """
     loader = None
+    nodes: list[yaml.Node] = []
     try:
         loader = _Composer(text)
-        node = loader.get_single_node()
+        while loader.check_node() and (node := loader.get_node()) is not None:
+            nodes.append(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark is not None else 1
@@ -64,10 +66,14 @@ def read_yaml(text: str) -> tuple[Any, dict[KeyPath, int]]:
     finally:
         if loader is not None:
             loader.dispose()
-    if node is None:
-        return None, {}
-    reader = _Reader()
-    return reader.value(node, ()), reader.lines
+    documents = []
+    for node in nodes:
+        reader = _Reader()
+        reader.lines[()] = node.start_mark.line + 1
+        value = reader.value(node, ())
+        if value is not None:
+            documents.append((value, reader.lines))
+    return documents
 
 
 class _Reader:

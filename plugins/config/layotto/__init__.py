@@ -6,6 +6,5 @@ listeners, filter chains, stream filters. Read from mosn/layotto f9681450 (`pkg/
 """
 
 from anywasm.plugins.config.layotto.servers import is_layotto, translate
-from anywasm.plugins.config.layotto.translation import Translation
 
-__all__ = ["Translation", "is_layotto", "translate"]
+__all__ = ["is_layotto", "translate"]

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from anywasm.abi.pairs import encode_pairs
-from anywasm.plugins.config.layotto.translation import Translation
+from anywasm.plugins.config.file_path import find_module
 from anywasm.plugins.config.model import KeyPath
+from anywasm.plugins.config.translation import Translation
 
 #: The fields of MOSN's `WasmVmConfig`, in its order: the name in Go, and the key in the file.
 _VM_FIELDS = (
@@ -131,16 +132,9 @@ class Functions:
         if given.get("engine"):
             own["engine"] = given["engine"]
         if given.get("path"):
-            own["path"] = self._find(given["path"])
+            own["path"] = find_module(given["path"], self._folder)
         elif given.get("url"):
             own["url"] = given["url"]
         if given.get("md5"):
             own["md5"] = given["md5"]
         return own
-
-    def _find(self, path: object) -> object:
-        """Where Layotto looks, the working directory; the file's folder when it is not there."""
-        if not isinstance(path, str) or "\0" in path:
-            return path
-        here, beside = Path.cwd() / path, self._folder / path
-        return beside if beside.exists() and not here.exists() else here

@@ -10,9 +10,9 @@ from typing import Any
 from anywasm.plugins.config.address import parse_address
 from anywasm.plugins.config.layotto.functions import Functions
 from anywasm.plugins.config.layotto.stores import add_stores
-from anywasm.plugins.config.layotto.translation import Translation
 from anywasm.plugins.config.management import TOKEN_VARIABLE, environment_token
 from anywasm.plugins.config.model import KeyPath
+from anywasm.plugins.config.translation import Translation
 
 _FUNCTIONS = "Layotto"
 _MANAGEMENT = "wasm_filter"
@@ -26,7 +26,7 @@ def is_layotto(data: Mapping[str, Any]) -> bool:
 
 def translate(data: dict[str, Any], folder: Path) -> Translation:
     """Translate a document; `folder` is that of its file."""
-    translation = Translation()
+    translation = Translation(("servers",))
     functions = Functions(translation, data.get("wasm_global_plugins"), folder)
     for path, server in translation.mappings(data["servers"], ("servers",)):
         level = translation.text(server.get("default_log_level"), (*path, "default_log_level"))

@@ -7,8 +7,8 @@ from typing import Any
 from urllib.parse import quote
 
 from anywasm.plugins.config.address import parse_address
-from anywasm.plugins.config.layotto.translation import Translation
 from anywasm.plugins.config.model import KeyPath
+from anywasm.plugins.config.translation import Translation
 
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 #: Blocks of `grpc_config` that are served, or need no serving because functions call directly.

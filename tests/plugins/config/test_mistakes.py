@@ -158,7 +158,7 @@ MISTAKES = [
     ("watch: true", "\twatch: true", "16: not valid YAML: "),
     ("watch: true", "watch: &a [*a]", "16: values are nested more than 64 deep"),
     ("watch: true", "watch: \x07", "16: not valid YAML: special characters are not allowed"),
-    ("watch: true", "---\nlisteners: []", "16: not valid YAML: expected a single document"),
+    ("watch: true", "---\nlisteners: []", "17: expected a single document; only WasmPl"),
 ]
 
 

@@ -10,17 +10,25 @@ from anywasm.plugins.config.model import KeyPath, Problem
 class Translation:
     """The project's own schema in the making.
 
+    Args:
+        root: The key path in the file of what came from nowhere in particular.
+
     Attributes:
         data: What is validated as the project's own schema.
         problems: What makes the file unusable, with key paths in the file.
         notices: What the file says without effect, with key paths in the file.
     """
 
-    def __init__(self) -> None:
-        self.data: dict[str, Any] = {"listeners": [], "plugins": [], "state_stores": {}}
+    def __init__(self, root: KeyPath = ()) -> None:
+        self.data: dict[str, Any] = {
+            "listeners": [],
+            "plugins": [],
+            "clusters": [],
+            "state_stores": {},
+        }
         self.problems: list[Problem] = []
         self.notices: list[Problem] = []
-        self._origins: dict[KeyPath, KeyPath] = {}
+        self._origins: dict[KeyPath, KeyPath] = {(): root}
 
     def map(self, own: KeyPath, origin: KeyPath) -> None:
         """Note that what stands under `own` came from under `origin`."""
@@ -31,16 +39,18 @@ class Translation:
         for length in range(len(own), -1, -1):
             origin = self._origins.get(own[:length])
             if origin is not None:
-                return origin + own[length:]
-        return ("servers",)
+                return origin + own[length:] if length else origin
+        return ()
 
     def problem(self, path: KeyPath, message: str) -> None:
         """Note what makes the file unusable."""
         self.problems.append((path, message))
 
     def notice(self, path: KeyPath, message: str) -> None:
-        """Note what has no effect, or another than it seems."""
-        self.notices.append((path, message))
+        """Note what has no effect, or another than it seems; the same is said once."""
+        said = (path[-1:], message)
+        if all(said != (known[-1:], other) for known, other in self.notices):
+            self.notices.append((path, message))
 
     def mapping(self, value: object, path: KeyPath) -> dict[str, Any]:
         """The value when it is a mapping; nothing for null, as in Go; else a problem."""

@@ -84,7 +84,7 @@ def test_a_local_response_of_status_0_is_a_failure(stage: Any) -> None:
         stage.ask("z")
 
 
-PHASES = {
+PHASES: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "request_headers": (("{}",), {}),
     "request_body": (("c", "{}"), {"body": b"b"}),
     "request_trailers": (("c", "c", "{}"), {"body": b"b", "trailers": True}),

@@ -61,13 +61,14 @@ def test_a_plugin_is_added_once(stage: Any) -> None:
 
 def test_an_unknown_plugin_is_named_with_the_known_ones(stage: Any) -> None:
     stage.add("known")
-    for call in (
+    calls: tuple[Callable[[], object], ...] = (
         lambda: stage.manager.get("none"),
         lambda: stage.manager.uninstall("none"),
         lambda: stage.manager.reload("none"),
         lambda: stage.manager.resize("none", 2),
-    ):
-        with pytest.raises(PluginNotFoundError, match="no plugin named 'none'.*installed: known"):
+    )
+    for call in calls:
+        with pytest.raises(PluginNotFoundError, match=r"no plugin named 'none'.*installed: known"):
             call()
 
 
@@ -102,7 +103,7 @@ def test_the_same_again_is_refused(stage: Any) -> None:
 def test_add_or_update_says_which(stage: Any, make_guest: MakeGuest) -> None:
     config = stage.config("p", make_guest())
     assert stage.manager.add_or_update(config) is Change.ADDED
-    changed = config.model_copy(update={"configuration": b"other"})
+    changed = stage.config("p", timeouts={"call": 2.0})
     assert stage.manager.add_or_update(changed) is Change.UPDATED
     assert stage.manager.get("p").reloads == 1
 

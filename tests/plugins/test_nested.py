@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -110,12 +111,10 @@ def test_time_that_is_up_is_not_spent_on_another_function(stage: Any) -> None:
 
 def test_the_caller_bounds_the_callee(wasmtime_stage: Any, make_guest: MakeGuest) -> None:
     stage = wasmtime_stage
-    stage.add("a", make_guest("a", call="b", default="i"), timeouts={"call": 0.2, "request": 9.0})
-    stage.add("b", make_guest("b", default="p"), timeouts={"call": 9.0, "request": 9.0})
-    start = time.monotonic()
+    stage.add("a", make_guest("a", call="b", default="i"), timeouts={"call": 0.2, "request": 900.0})
+    stage.add("b", make_guest("b", default="p"), timeouts={"call": 900.0, "request": 900.0})
     with pytest.raises(FunctionTimeoutError):
         stage.ask(id="a")
-    assert time.monotonic() - start < 8
     assert stage.pool("b").idle == 1
     assert not stage.pool("b").slots[0].streams
 
@@ -166,10 +165,8 @@ def test_picking_goes_on_while_plugins_come_and_go(wasmtime_stage: Any, later: A
     def pick() -> int:
         count = 0
         while not stop:
-            try:
+            with suppress(FunctionNotFoundError):
                 stage.router.pick("f")
-            except FunctionNotFoundError:
-                pass
             count += 1
         return count
 

@@ -107,10 +107,13 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End the stream under way, if any."""
         self._lost = True
+        # asyncio's TLS transport would complain of not having been closed.
+        self._transport.abort()
         self._pool.disconnected(self)
         if self.stream is not None:
+            # That TLS tells of the end by this alone, without `eof_received`, before Python 3.11.
             how = "closed" if exc is None else f"failed: {exc}"
-            self._end(False, f"the connection to the upstream {how}")
+            self._end(exc is None, f"the connection to the upstream {how}")
 
     def pause_writing(self) -> None:
         """Tell the stream that the upstream does not keep up."""

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,10 @@ def connect(place: Place) -> socket.socket:
         connection.settimeout(PATIENCE)
         connection.connect(place)
         return connection
-    return socket.create_connection(place, PATIENCE)
+    connection = socket.create_connection(place, PATIENCE)
+    # Head and body go separately; without this the body waits for the other side's ACK.
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
 
 
 class Client:
@@ -194,10 +198,9 @@ class Running:
 
 
 def configuration(plugins: list[dict[str, Any]] | None = None, **settings: Any) -> AppConfig:
-    """A configuration with one listener and one management API, unless told otherwise."""
+    """A configuration with one listener, unless told otherwise."""
     data: dict[str, Any] = {
         "listeners": [{"name": "main", "address": "127.0.0.1:0"}],
-        "management": {"address": "127.0.0.1:0", "token": None},
         "plugins": plugins or [],
         "watch": False,
         "drain_timeout": 10,
@@ -219,6 +222,12 @@ def serving() -> Iterator[Callable[..., Running]]:
         for running in started:
             stack.callback(running.stop)
     eventually(lambda: not own_threads())
+
+
+@pytest.fixture
+def managing(serving: Callable[..., Running]) -> Callable[..., Running]:
+    """`serving` with a management API."""
+    return partial(serving, management={"address": "127.0.0.1:0", "token": None})
 
 
 # --- guests --------------------------------------------------------------------------------------

@@ -164,7 +164,7 @@ def test_called_function_that_fails(serving: Any, tools: Any, engine: str) -> No
 
 
 def test_host_function_that_raises_something_else(
-    serving: Any, tools: Any, gate: Any, monkeypatch: pytest.MonkeyPatch
+    managing: Any, tools: Any, gate: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def get(key: bytes, timeout: float) -> bytes:
         raise ZeroDivisionError("a secret of the host")
@@ -172,7 +172,7 @@ def test_host_function_that_raises_something_else(
     monkeypatch.setattr(gate, "get", get)
     for execution in ("thread", "inline"):
         plugins = tools.quickstart("wasmtime", execution=execution)
-        running = serving(plugins, state_stores=tools.GATED)
+        running = managing(plugins, state_stores=tools.GATED)
         for _ in range(3):
             answer = running.ask("/?a", "id_2")
             assert answer.status == 500

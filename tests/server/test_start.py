@@ -157,7 +157,6 @@ def test_a_second_start_after_a_failed_one(serving: Any, guest: Any, taken: int)
 
 def test_management_is_for_this_machine_by_default(serving: Any) -> None:
     assert ManagementConfig().address.host == "127.0.0.1"
-    running = serving(management=None)
-    assert running.server.admin is None
+    assert serving().server.admin is None
     with pytest.raises(ValidationError, match="token"):
         serving(management={"address": "0.0.0.0:0", "token": None})

@@ -63,8 +63,8 @@ def test_idle_connections_are_closed(serving: Any, guest: Any, tools: Any) -> No
     client.close()
 
 
-def test_half_a_management_request_does_not_hold_up_the_stop(serving: Any, tools: Any) -> None:
-    running = serving(drain_timeout=0.2)
+def test_half_a_management_request_does_not_hold_up_the_stop(managing: Any, tools: Any) -> None:
+    running = managing(drain_timeout=0.2)
     connection = tools.connect(running.admin)
     connection.sendall(b"POST /wasm/install HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n{")
     tools.eventually(lambda: running.server.admin.connections_active == 1)
@@ -72,15 +72,15 @@ def test_half_a_management_request_does_not_hold_up_the_stop(serving: Any, tools
     connection.close()
 
 
-def test_stop_right_after_the_start(serving: Any, tools: Any) -> None:
-    running = serving()
+def test_stop_right_after_the_start(managing: Any, tools: Any) -> None:
+    running = managing()
     places = [running.place(), running.admin]
     running.stop()
     assert all(map(refused, places))
 
 
-def test_stop_twice(serving: Any, guest: Any) -> None:
-    running = serving([guest.plugin("hello", guest.answers("hello"))])
+def test_stop_twice(managing: Any, guest: Any) -> None:
+    running = managing([guest.plugin("hello", guest.answers("hello"))])
     running.close()
     running.close()
 

@@ -39,7 +39,7 @@ class GuestLimits:
     """How long a guest may take.
 
     Attributes:
-        start: Seconds for everything up to and including `proxy_on_configure`.
+        start: Seconds for each call up to and including `proxy_on_configure`.
         call: Seconds for one stream callback.
     """
 
@@ -297,8 +297,10 @@ class Guest:
         finally:
             root.buffers[buffer] = None
         if not accepted:
-            self.failed = AbiError(f"the guest refused to start: {name} returned false")
-            raise self.failed
+            # Others may share the guest, so that it goes on, without this plugin.
+            root.close()
+            self._forget(root)
+            raise AbiError(f"the guest refused to start: {name} returned false")
 
     def create_stream(
         self, root: RootContext, deadline: float | None = None, chain: tuple[str, ...] = ()

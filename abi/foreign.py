@@ -63,6 +63,11 @@ def forget_foreign_functions() -> None:
     _functions.cache_clear()
 
 
+def built_in_foreign_functions() -> tuple[tuple[str | None, str], ...]:
+    """The built-in ones, as profile (None for all) and name."""
+    return tuple(_BUILT_IN)
+
+
 # --- built in ------------------------------------------------------------------------------------
 
 

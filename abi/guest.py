@@ -23,6 +23,7 @@ from anywasm.core.errors import (
     TrapError,
     TrapKind,
 )
+from anywasm.core.limits import ResourceLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,15 +37,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class GuestLimits:
-    """How long a guest may take.
+    """How much a guest may take.
 
     Attributes:
         start: Seconds for each call up to and including `proxy_on_configure`.
         call: Seconds for one stream callback.
+        memory: Bytes that its memory may hold; None for no bound of its own.
     """
 
     start: float = 30.0
     call: float = 1.0
+    memory: int | None = None
 
 
 class Guest:
@@ -89,6 +92,7 @@ class Guest:
             TrapError: When it trapped while initializing.
             DeadlineExceededError: When that took longer than `limits.start`.
             LinkError, InstantiationError: From the engine.
+            UnsupportedError: When the engine cannot limit memory, and `limits.memory` is given.
         """
         self.module = module
         self.abi = abi_version(module)
@@ -113,7 +117,10 @@ class Guest:
         self.poster: Callable[[Job], None] = self.run_soon
         self.on_failed: Job | None = None
         self.callouts = Callouts(self)
-        self.instance = module.instantiate(bind_imports(self))
+        most = self.limits.memory
+        self.instance = module.instantiate(
+            bind_imports(self), None if most is None else ResourceLimits(memory_bytes=most)
+        )
         try:
             allocator = bind_export(
                 self.instance, "proxy_on_memory_allocate", 1, answers=True

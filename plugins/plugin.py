@@ -50,7 +50,9 @@ class Plugin:
         self.is_filter = config.name in host.filters
         self._host = host
         self._ids: set[str] = set()
-        self._limits = GuestLimits(config.timeouts.start, config.timeouts.call)
+        self._limits = GuestLimits(
+            config.timeouts.start, config.timeouts.call, config.max_memory_bytes
+        )
         self._thread_bound = module.vm.capabilities.thread_bound
         execution = config.execution or ("thread" if blocks(module) else "inline")
         self.inline = execution == "inline" and (self.is_filter or not self._thread_bound)

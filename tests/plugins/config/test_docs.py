@@ -10,12 +10,20 @@ import pytest
 from pydantic import BaseModel
 
 from anywasm.plugins.config import (
+    AbiLimitsConfig,
+    AccessLogConfig,
     AppConfig,
+    ClusterConfig,
+    ClusterTlsConfig,
+    DirectResponseConfig,
     LimitsConfig,
     ListenerConfig,
+    ListenerTlsConfig,
     LoadedConfig,
     ManagementConfig,
     PluginConfig,
+    ReloadBackoffConfig,
+    RouteConfig,
     TimeoutsConfig,
     VmConfig,
 )
@@ -32,6 +40,14 @@ TABLES = [
     ("## `plugins[]`", PluginConfig),
     ("### `plugins[].vm_config`", VmConfig),
     ("### `plugins[].timeouts`", TimeoutsConfig),
+    ("### `listeners[].routes[]`", RouteConfig),
+    ("### `listeners[].routes[].direct_response`", DirectResponseConfig),
+    ("### `listeners[].tls`", ListenerTlsConfig),
+    ("### `listeners[].access_log`", AccessLogConfig),
+    ("### `plugins[].reload_backoff`", ReloadBackoffConfig),
+    ("## `clusters[]`", ClusterConfig),
+    ("### `clusters[].tls`", ClusterTlsConfig),
+    ("## `abi_limits`", AbiLimitsConfig),
     ("## `management`", ManagementConfig),
     ("`redis` (Redis or Valkey", RedisOptions),
     ("`memory`:", MemoryOptions),
@@ -50,14 +66,21 @@ def test_each_key_is_described(heading: str, model: type[BaseModel]) -> None:
         assert (text == "required") == (field.is_required() or (model, key) == (VmConfig, "path"))
         if kind.strip() == "duration":
             assert parse_duration(text) == field.default, key
-        elif kind.strip() == "size":
+        elif kind.strip() == "size" and field.default is not None:
             assert parse_size(text) == field.default, key
+        elif kind.strip() == "boolean" and field.default is not None:
+            assert text == str(field.default).lower(), key
         elif kind.strip() == "number":
             assert int(text) == field.default, key
 
 
-def test_the_example_can_be_loaded(load: Callable[..., LoadedConfig]) -> None:
-    (example,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.S)
-    loaded = load(example)
-    assert [plugin.name for plugin in loaded.config.plugins] == ["function1", "function2"]
-    assert loaded.notices == ()
+EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, re.S)
+
+
+PLUGINS = [["function1", "function2"], ["auth", "transformer"]]
+
+
+def test_the_examples_can_be_loaded(load: Callable[..., LoadedConfig]) -> None:
+    loaded = [load(example) for example in EXAMPLES]
+    assert [[plugin.name for plugin in item.config.plugins] for item in loaded] == PLUGINS
+    assert all(item.notices == () for item in loaded)

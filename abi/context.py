@@ -114,6 +114,7 @@ class StreamContext(Context):
         local_response: The answer that the guest wants to give, or None.
         continued: The directions that the guest wants to go on.
         closed: The directions that the guest wants to end.
+        responding: Whether the response has begun, so that it can be continued.
         injected: Pieces of body that the guest wants behind what it passed on (Higress): direction,
             bytes, whether they are the last.
         override_host: The host of the cluster that the guest has chosen (Higress).
@@ -135,6 +136,7 @@ class StreamContext(Context):
         self.info = StreamInfo()
         self.local_response: LocalResponse | None = None
         self.continued: set[StreamType] = set()
+        self.responding = False
         self.injected: list[tuple[StreamType, bytes, bool]] = []
         self.override_host: str | None = None
         self.upstream_hosts: Callable[[], bytes] | None = None

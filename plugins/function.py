@@ -184,6 +184,7 @@ class FunctionStream:
             )
 
     def _on_response(self, stream: StreamContext) -> Generator[None, None, FunctionResponse]:
+        stream.responding = True
         answer = self._answer(stream)
         headers = stream.maps[MapType.HTTP_RESPONSE_HEADERS]
         assert headers is not None
@@ -199,7 +200,8 @@ class FunctionStream:
         if stream.local_response is not local:
             # Nothing has gone to the client yet, so that the answer can still be another. The
             # callbacks do not see that one, as in Envoy.
-            answer = self._answer(stream)
+            stream.responding = True
+        answer = self._answer(stream)
         return self._finish(headers, answer)
 
     def _answer(self, stream: StreamContext) -> Buffer:

@@ -36,6 +36,8 @@ def send_local_response(
 def _continue(context: Context, kind: int) -> Status | None:
     if not isinstance(context, StreamContext) or kind > StreamType.HTTP_RESPONSE:
         return Status.BAD_ARGUMENT
+    if kind == StreamType.HTTP_RESPONSE and not context.responding:
+        return Status.BAD_ARGUMENT  # Envoy crashes here
     context.continued.add(StreamType(kind))
     context.wake()
     return None

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from anywasm.abi.buffer import Buffer
 from anywasm.abi.headers import HeaderMap
-from anywasm.server.filters.direction import Direction, Sink
+from anywasm.server.filters.direction import RESPONSE, Direction, Sink
 
 if TYPE_CHECKING:
     from anywasm.server.filters.stage import FilterStage
@@ -98,6 +98,8 @@ class HalfStage:
             self._sink.headers(headers, end_stream)
             return
         self._held = (headers, end_stream)
+        if self._direction is RESPONSE:
+            stage.context.responding = True
         stage.context.maps[self._direction.headers] = headers
         self._call(self._direction.on_headers, self._after_headers, len(headers), int(end_stream))
 

@@ -19,7 +19,7 @@ def send_local_response(
     Without a stream there is nothing to answer, which Envoy lets pass.
     """
     try:
-        pairs = tuple(decode_pairs(headers))
+        pairs = tuple((name.lower(), value) for name, value in decode_pairs(headers))
     except AbiError as error:
         context.log(LogLevel.ERROR, f"proxy_send_local_response: {error}")
         return Status.BAD_ARGUMENT

@@ -11,7 +11,7 @@ from typing import Any
 import anywasm.abi.imports  # noqa: F401
 from anywasm.abi.runtime import RUNTIME_FUNCTIONS
 from anywasm.abi.table import HOST_FUNCTIONS
-from anywasm.abi.versions import known_versions
+from anywasm.abi.versions import AbiVersion, known_versions
 from anywasm.abi.wasi.table import WASI_FUNCTIONS, WASI_MODULES
 from anywasm.core.binary import ModuleInterface, producers, read_interface
 from anywasm.core.types import ExternKind, FuncType, ImportType
@@ -25,18 +25,18 @@ class ModuleReport:
         size: Bytes.
         sha256: Their checksum, hexadecimal.
         interface: Imports, exports, custom sections, start function.
-        abi_version: The proxy-wasm version that it speaks, or None.
+        abi: The proxy-wasm version that it speaks, or None.
     """
 
     size: int
     sha256: str
     interface: ModuleInterface
-    abi_version: str | None
+    abi: AbiVersion | None
 
     @property
     def kind(self) -> str:
         """What it is to this host."""
-        if self.abi_version is None:
+        if self.abi is None:
             unknown = [e.name for e in self.interface.exports if "proxy_abi_version_" in e.name]
             if unknown:
                 return f"proxy-wasm of an unknown version ({', '.join(unknown)})"
@@ -48,7 +48,7 @@ class ModuleReport:
     @property
     def execution(self) -> str | None:
         """Where its plugin would run, and why; None where it would not."""
-        if self.abi_version is None:
+        if self.abi is None:
             return None
         waiting = [
             item.name
@@ -68,16 +68,18 @@ class ModuleReport:
 
     def lacks(self, item: ImportType) -> str | None:
         """Why this host cannot satisfy an import, or None where it can."""
-        if item.kind is not ExternKind.FUNCTION:
+        if not isinstance(item.type, FuncType):
             return f"a {item.kind} cannot be imported from this host"
         offered: FuncType
         if item.module in WASI_MODULES and item.name in WASI_FUNCTIONS:
             offered = WASI_FUNCTIONS[item.name].type
         elif item.module == "env" and item.name in HOST_FUNCTIONS:
             row = HOST_FUNCTIONS[item.name]
-            if row.versions is not None and self.abi_version not in row.versions:
+            spoken = frozenset() if self.abi is None else self.abi.lineage
+            if row.versions is not None and not row.versions & spoken:
                 return f"only in proxy-wasm {', '.join(sorted(row.versions))}"
-            offered = row.type
+            # A module may import a function without its status.
+            offered = row.type if item.type.results else FuncType(row.type.params)
         elif item.module == "env" and item.name in RUNTIME_FUNCTIONS:
             offered = RUNTIME_FUNCTIONS[item.name].type
         else:
@@ -91,7 +93,7 @@ class ModuleReport:
             "size": self.size,
             "sha256": self.sha256,
             "kind": self.kind,
-            "abi_version": self.abi_version,
+            "abi_version": None if self.abi is None else self.abi.name,
             "execution": self.execution,
             "memory": self.memory,
             "start": None if interface.start is None else f"function {interface.start}",
@@ -127,5 +129,5 @@ def report_on(wasm: bytes) -> ModuleReport:
     """
     interface = read_interface(wasm)
     functions = {e.name for e in interface.exports if e.kind is ExternKind.FUNCTION}
-    version = next((v.name for v in known_versions() if v.marker in functions), None)
-    return ModuleReport(len(wasm), hashlib.sha256(wasm).hexdigest(), interface, version)
+    abi = next((version for version in known_versions() if version.marker in functions), None)
+    return ModuleReport(len(wasm), hashlib.sha256(wasm).hexdigest(), interface, abi)

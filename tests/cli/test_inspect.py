@@ -70,6 +70,9 @@ RUNNABLE = """
 """
 IMPORTS = {
     '"env" "proxy_log" (func (param i32 i32 i32) (result i32))': None,
+    '"env" "proxy_log" (func (param i32 i32 i32))': None,
+    '"env" "proxy_get_log_level" (func (param i32) (result i32))': None,
+    '"env" "proxy_continue_stream" (func (param i32) (result i32))': None,
     '"env" "proxy_log" (func (param i32) (result i32))': "its type here is func (i32 i32 i32)",
     '"env" "proxy_continue_request" (func (result i32))': "only in proxy-wasm 0.1.0",
     '"env" "proxy_no_such" (func)': "unknown",
@@ -111,7 +114,7 @@ def test_what_the_host_lacks_is_what_it_refuses(text: str, reason: str | None) -
 def test_kinds(text: str, kind: str) -> None:
     report = report_on(_wat(text))
     assert kind in report.kind
-    assert (report.execution is None) == (report.abi_version is None)
+    assert (report.execution is None) == (report.abi is None)
 
 
 def test_memory_start_sections_and_producers(run: Run, tmp_path: Path) -> None:

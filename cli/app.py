@@ -9,6 +9,7 @@ import typer
 from anywasm.cli.demo import demo
 from anywasm.cli.engines import engines
 from anywasm.cli.errors import Commands
+from anywasm.cli.golden import golden
 from anywasm.cli.inspect import inspect
 from anywasm.cli.start import start
 
@@ -46,6 +47,7 @@ app.command()(demo)
 app.command()(start)
 app.command()(engines)
 app.command()(inspect)
+app.command()(golden)
 
 
 def main() -> None:

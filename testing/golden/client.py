@@ -24,7 +24,11 @@ def ask(port: int, request: Request) -> Answer:
     An answer that breaks off keeps what arrived, as clients of the recordings did.
     """
     end = time.monotonic() + request.timeout
-    with socket.create_connection(("127.0.0.1", port), request.timeout) as connection:
+    try:
+        connection = socket.create_connection(("127.0.0.1", port), request.timeout)
+    except OSError as error:
+        return Answer(error=f"cannot connect: {error}")
+    with connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         reader = _Reader(connection, end)
         try:

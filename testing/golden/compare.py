@@ -55,6 +55,13 @@ _MASKS = (
         ),
         r"\g<name> = 0 [~] ~",
     ),
+    # A map's entries come in the order of Envoy's hash table; what is left to compare after the
+    # guest cut it off is the size and the count.
+    (
+        re.compile(r"(request\\x00headers = 0 \[\d+\] (?:\\x[0-9a-f]{2}|.){4})[^|\n]*"),
+        r"\g<1>~",
+    ),
+    (re.compile(r"\b127\.0\.0\.1:\d+"), "127.0.0.1:~"),
 )
 #: Metrics of time that plugins for language models put into answers.
 _TIMINGS = re.compile(r'("[a-z_]*(?:_ms|duration|latency|_time|per_second)": ?)[0-9.]+')

@@ -106,7 +106,7 @@ class _Echo(BaseHTTPRequestHandler):
         if "chunked" not in self.headers.get("transfer-encoding", ""):
             return self.rfile.read(int(self.headers.get("content-length", 0))), {}
         body = b""
-        while size := int(self.rfile.readline().partition(b";")[0], 16):
+        while size := self._chunk_size():
             body += self.rfile.read(size)
             self.rfile.readline()
         trailers: dict[str, str] = {}
@@ -114,6 +114,12 @@ class _Echo(BaseHTTPRequestHandler):
             name, _, value = line.decode("latin-1").partition(":")
             trailers[name.lower()] = value.strip()
         return body, trailers
+
+    def _chunk_size(self) -> int:
+        line = self.rfile.readline()
+        if not line:
+            raise ConnectionAbortedError
+        return int(line.partition(b";")[0], 16)
 
     def _fields(self) -> list[list[str]]:
         pairs = ([name.lower(), value] for name, value in self.headers.items())

@@ -1,0 +1,115 @@
+"""`anywasm golden`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from anywasm.cli.errors import FAILURE, extra
+
+if TYPE_CHECKING:
+    from anywasm.core.vm import VM
+    from anywasm.testing.golden.runner import CaseResult
+
+
+def golden(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR",
+            exists=True,
+            file_okay=False,
+            help="Cases (*.json), or a folder with cases/ and guests/ in it.",
+        ),
+    ],
+    engine: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Only this engine. Repeatable. By default all that run WebAssembly here.",
+        ),
+    ] = None,
+    wheels: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where the wheels are unpacked that cases name."),
+    ] = None,
+    case: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GLOB", help="Only cases so named. Repeatable. By default all."),
+    ] = None,
+    json_file: Annotated[
+        Path | None,
+        typer.Option("--json", metavar="FILE", help="Write the results as JSON; - prints them."),
+    ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Also tell why a case could not be run.")
+    ] = False,
+) -> None:
+    """Replay what real Envoy answered against this host, and show what differs.
+
+    Each case starts a server with one filter, an echo server behind it, and sends the recorded
+    requests. A case is ok when all answers and logs count as equal (docs/conformance.md has the
+    rules), "no guest" when its module is not here, "unsupported" when the engine cannot run it.
+
+    The exit code is 1 when a case differs, or when none could be run.
+
+    \b
+    Examples:
+      anywasm golden tests/data/golden --case 'edge-*'
+      anywasm golden golden/ --wheels wheels/ --engine wasmtime --json results.json
+    """  # noqa: D301
+    with extra("server"):
+        from anywasm.testing.golden import GuestFinder, Outcome, Runner, read_cases
+        from anywasm.testing.golden.report import data, details, summary, table
+
+    cases = read_cases(folder, case or ())
+    runner = Runner(GuestFinder(wheels))
+    results: list[CaseResult] = []
+    for vm in _engines(engine or ()):
+        for path, item in cases:
+            _progress(f"{item.id} on {vm.name} ...")
+            results.append(runner.run(path, item, vm))
+    _progress("")
+    printed = json_file is not None and str(json_file) == "-"
+    if json_file is not None:
+        text = json.dumps(data(results), indent=1)
+        if printed:
+            typer.echo(text)
+        else:
+            json_file.write_text(text + "\n")
+    if not printed:
+        shown = {Outcome.DIFFERS, *(Outcome if verbose else ())}
+        for line in table(results):
+            typer.echo(line)
+        for result in results:
+            if result.outcome in shown and result.outcome is not Outcome.OK:
+                typer.echo("\n" + "\n".join(details(result)))
+        typer.echo("\n" + summary(results))
+    outcomes = {result.outcome for result in results}
+    if Outcome.DIFFERS in outcomes or Outcome.OK not in outcomes:
+        raise typer.Exit(FAILURE)
+
+
+def _engines(names: Sequence[str]) -> list[VM]:
+    """The engines asked for, or all that run WebAssembly here.
+
+    Raises:
+        EngineNotFoundError: For a name that nobody offers.
+        EngineUnavailableError: For one whose binding is not installed.
+    """
+    from anywasm.core.registry import engine_statuses, get_wasm_engine
+
+    if names:
+        return [get_wasm_engine(name) for name in dict.fromkeys(names)]
+    vms = [status.vm for status in engine_statuses()]
+    return [vm for vm in vms if vm is not None and vm.capabilities.wasm]
+
+
+def _progress(text: str) -> None:
+    if sys.stderr.isatty():
+        typer.echo(f"\r\x1b[K{text}", nl=False, err=True)

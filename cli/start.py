@@ -28,7 +28,10 @@ class LogFormat(str, Enum):
 
 def start(
     config: Annotated[
-        Path, typer.Option("--config", "-c", help="Configuration, YAML or JSON; Layotto's, too.")
+        Path,
+        typer.Option(
+            "--config", "-c", help="Configuration, YAML or JSON; Layotto's and Envoy's, too."
+        ),
     ],
     check_only: Annotated[
         bool,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,17 +14,15 @@ from typer.main import get_command
 from anywasm.cli.app import app
 from anywasm.core.capabilities import Capabilities
 from anywasm.core.registry import BUILT_IN, engine_statuses
-from anywasm.plugins.config import load_config
+from anywasm.sdk import guest_bytes, guest_names
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 CLI = (ROOT / "docs" / "cli.md").read_text()
 
 
-def _block(text: str, language: str) -> str:
-    found = re.search(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-    assert found is not None
-    return found[1]
+def _blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/cli.md"])
@@ -35,13 +34,15 @@ def test_links_lead_somewhere(name: str) -> None:
     assert [link for link in links if not (path.parent / link).exists()] == []
 
 
-def test_configuration_is_valid(tmp_path: Path) -> None:
-    path = tmp_path / "quickstart.yaml"
-    path.write_text(_block(README, "yaml"))
-    loaded = load_config(path)
-    assert loaded.notices == ()
-    assert str(loaded.config.listeners[0].address) == "127.0.0.1:2045"
-    assert set(loaded.config.state_stores) == {"state_demo"}
+@pytest.mark.parametrize("text", _blocks(README, "yaml"), ids=["functions", "filters"])
+def test_configurations_can_be_served(
+    text: str, tmp_path: Path, run: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    for name in guest_names():
+        (tmp_path / f"{name}.wasm").write_bytes(guest_bytes(name))
+    (tmp_path / "example.yaml").write_text(text)
+    result = run("start", "-c", "example.yaml", "--check-only", cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("engine", [s.name for s in engine_statuses() if s.vm and s.name != "null"])
@@ -58,7 +59,8 @@ def test_library_example_runs_on_every_engine(
     """)
     (tmp_path / "add.wasm").write_bytes(wasm)
     monkeypatch.chdir(tmp_path)
-    source = _block(README, "python").replace('"wasmtime")', f'"{engine}")')
+    (example,) = _blocks(README, "python")
+    source = example.replace('"wasmtime")', f'"{engine}")')
     exec(compile(source, "README.md", "exec"), {})  # noqa: S102
     shown = capsys.readouterr().out.splitlines()
     assert shown == ["['env.log: func (i32) -> ()']", "3", "unreachable"]

@@ -76,16 +76,16 @@ class RouteConfig(Model):
         if self.cluster is not None and self.direct_response is not None:
             message = "cluster and direct_response exclude each other; keep one"
             problems.append((("direct_response",), message))
-        elif self.cluster is None and self.direct_response is None:
-            problems.append(((), "needs a cluster, or a direct_response"))
-        if self.path is not None and "prefix" in self.model_fields_set:
-            problems.append((("path",), "path and prefix exclude each other; keep one"))
-        if self.cluster is None:
+        elif self.direct_response is not None:
             problems += [
                 ((key,), "has no effect without a cluster; leave it out")
                 for key in ("host_rewrite", "prefix_rewrite")
                 if getattr(self, key) is not None
             ]
+        elif self.cluster is None:
+            problems.append(((), "needs a cluster, or a direct_response"))
+        if self.path is not None and "prefix" in self.model_fields_set:
+            problems.append((("path",), "path and prefix exclude each other; keep one"))
         if problems:
             raise CrossCheckError(problems)
         return self

@@ -6,7 +6,7 @@ from anywasm.server.http.buffered import BufferedHandler, WholeRequestCall, buff
 from anywasm.server.http.counters import Counters
 from anywasm.server.http.errors import ExchangeStateError, InvalidResponseError, ProtocolError
 from anywasm.server.http.exchange import HttpExchange
-from anywasm.server.http.handler import HandlerFactory, RequestHandler
+from anywasm.server.http.handler import HandlerFactory, RequestHandler, UpgradedData
 from anywasm.server.http.limits import HttpLimits
 from anywasm.server.http.listener import Listener
 from anywasm.server.http.request import Header, Headers
@@ -24,6 +24,7 @@ __all__ = [
     "Listener",
     "ProtocolError",
     "RequestHandler",
+    "UpgradedData",
     "WholeRequestCall",
     "buffered",
 ]

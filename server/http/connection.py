@@ -11,7 +11,7 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from anywasm.server.http.errors import ProtocolError
+from anywasm.server.http.errors import ExchangeStateError, ProtocolError
 from anywasm.server.http.exchange import HttpExchange
 from anywasm.server.http.fields import error_response
 from anywasm.server.http.parser import RequestParser
@@ -123,13 +123,21 @@ class HttpConnection(asyncio.Protocol):
             self._parser.feed(data)
         self._pump()
 
-    def eof_received(self) -> None:
+    def eof_received(self) -> bool:
         """Take the end of the client's bytes for the end of the client, as Envoy does.
 
-        What was already answered is still sent.
+        What was already answered is still sent. After an upgrade it is the end of one direction.
         """
-        if self.current is not None:
-            self.cut("the client closed the connection")
+        exchange = self.current
+        if exchange is None:
+            return False
+        if exchange.upgraded and self._transport.can_write_eof():
+            self._events += (*self._stash, [])
+            self._stash.clear()
+            self._pump()
+            return not self._closing
+        self.cut("the client closed the connection")
+        return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the exchange under way, if any."""
@@ -186,6 +194,26 @@ class HttpConnection(asyncio.Protocol):
             self._update_reading()
         else:
             self._pump_soon()
+
+    def switch(self) -> None:
+        """Let raw bytes take the place of requests.
+
+        Raises:
+            ExchangeStateError: There is something of the client that was sent as HTTP.
+        """
+        if self._delivering or self._events or self._stash or self._parser.in_head:
+            raise ExchangeStateError(
+                "upgrade() before the end of the request, or after the client sent more than that"
+            )
+        self._parser.switch()
+        self._delivering = True
+
+    def end_raw(self) -> bool:
+        """Close this direction after an upgrade; False if that closes the connection."""
+        if self._delivering and self._transport.can_write_eof():
+            self._transport.write_eof()
+            return True
+        return False
 
     def exchange_done(self, exchange: HttpExchange, close: bool, reset_reason: str | None) -> None:
         """Go on after an exchange whose response is whole.
@@ -267,7 +295,8 @@ class HttpConnection(asyncio.Protocol):
         exchange = self.current
         if exchange is None:
             return Phase.HEADER if self._parser.in_head else Phase.IDLE
-        if self._delivering and not self._held and not exchange.received:
+        waiting = exchange.raw_ended or not exchange.received
+        if self._delivering and not self._held and waiting:
             return Phase.BODY
         return Phase.HANDLER
 
@@ -315,7 +344,11 @@ class HttpConnection(asyncio.Protocol):
                 return
             exchange = self.current
             receiver = None if exchange is None else exchange.handler
-            if isinstance(event, bytes):
+            if exchange is not None and exchange.upgraded:
+                data = event if isinstance(event, bytes) else b""
+                self._delivering = bool(data)
+                exchange.receive_raw(data, not data)
+            elif isinstance(event, bytes):
                 if receiver is not None:
                     receiver.on_request_data(event, False)
             elif isinstance(event, list):

@@ -6,24 +6,26 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from anywasm.server.http.errors import ExchangeStateError
+from anywasm.server.http.errors import ExchangeStateError, InvalidResponseError
 from anywasm.server.http.fields import (
     encode_fields,
     error_body,
     informational_head,
+    upgrade_head,
 )
 from anywasm.server.http.head import CHUNKED, LENGTH, NO_BODY, UNTIL_CLOSE, encode_head
 from anywasm.server.http.request import Header, Headers, Request
 
 if TYPE_CHECKING:
     from anywasm.server.http.connection import HttpConnection
-    from anywasm.server.http.handler import RequestHandler
+    from anywasm.server.http.handler import RequestHandler, UpgradedData
     from anywasm.server.http.limits import HttpLimits
 
 log = logging.getLogger("anywasm.server.http")
 
-# States. A response is accepted from OPEN on, data from STARTED on.
-_NEW, _OPEN, _STARTED, _COMPLETE, _RESET = range(5)
+# States. A response is accepted from OPEN on, data from STARTED on; raw bytes when UPGRADED, until
+# the handler has ENDED its direction.
+_NEW, _OPEN, _STARTED, _UPGRADED, _ENDED, _COMPLETE, _RESET = range(7)
 # Copying a body behind its head costs less than a second buffer only while it is small.
 _JOIN_BELOW = 64 * 1024
 
@@ -52,6 +54,7 @@ class HttpExchange(Request):
         "_close",
         "_connection",
         "_framing",
+        "_on_upgraded_data",
         "_remaining",
         "_state",
         "handler",
@@ -87,6 +90,7 @@ class HttpExchange(Request):
         self._framing = NO_BODY
         self._remaining = 0
         self._close = False
+        self._on_upgraded_data: UpgradedData | None = None
 
     # --- the connection ---------------------------------------------------------------------------
 
@@ -135,7 +139,31 @@ class HttpExchange(Request):
     @property
     def ends_by_close(self) -> bool:
         """The client takes the end of the connection for the end of the body."""
-        return self._state == _STARTED and self._framing == UNTIL_CLOSE
+        return self.upgraded or (self._state == _STARTED and self._framing == UNTIL_CLOSE)
+
+    @property
+    def asks_upgrade(self) -> bool:
+        """The client would like to go on with the protocol that its `upgrade` header names."""
+        return (
+            self.http_version == "1.1"
+            and any(name == b"upgrade" for name, _ in self.headers)
+            and any(
+                option.strip() == b"upgrade"
+                for name, value in self.headers
+                if name == b"connection"
+                for option in value.lower().split(b",")
+            )
+        )
+
+    @property
+    def upgraded(self) -> bool:
+        """The connection speaks another protocol; not any more once the exchange has ended."""
+        return _UPGRADED <= self._state <= _ENDED
+
+    @property
+    def raw_ended(self) -> bool:
+        """`close_raw` was called, and the client has yet to end its direction."""
+        return self._state == _ENDED
 
     # --- the response -----------------------------------------------------------------------------
 
@@ -232,7 +260,7 @@ class HttpExchange(Request):
         """Send a 1xx head before the response; HTTP/1.0 clients are spared it.
 
         Raises:
-            InvalidResponseError: No informational status, or 101: upgrades are not supported.
+            InvalidResponseError: No informational status, or 101, which `upgrade` sends.
             ExchangeStateError: The response was already started.
         """
         if self._state != _OPEN and self._dropped("send_informational"):
@@ -242,6 +270,58 @@ class HttpExchange(Request):
             self.expect_continue = False
         if self.http_version == "1.1":
             self._connection.write(head)
+
+    def upgrade(self, headers: Sequence[Header], on_upgraded_data: UpgradedData) -> None:
+        """Send a 101: from here on raw bytes go both ways, until both sides have ended theirs.
+
+        The end is `on_complete`, or `on_reset` where the connection goes away before. Over TLS no
+        direction can be closed alone: the client's end comes as `on_reset`, and `close_raw` ends
+        both. `pause_reading` and `on_unwritable` work as before.
+
+        Args:
+            headers: `upgrade` among them; `connection` is added.
+            on_upgraded_data: Called with what the client sends, at last with empty bytes and
+                True. An exception leaving it is logged and resets the exchange.
+
+        Raises:
+            InvalidResponseError: The client does not ask for an upgrade, or the headers cannot be
+                sent; nothing was.
+            ExchangeStateError: The response was already started, the request was not delivered to
+                its end, or the client went on without waiting for the answer.
+        """
+        if self._state != _OPEN and self._dropped("upgrade"):
+            return
+        if not self.asks_upgrade:
+            raise InvalidResponseError("the client does not ask for another protocol")
+        head = upgrade_head(headers)
+        self._connection.switch()
+        self._on_upgraded_data = on_upgraded_data
+        self._state = _UPGRADED
+        self._connection.write(head)
+
+    def send_raw(self, data: bytes) -> None:
+        """Send bytes of the protocol switched to.
+
+        Raises:
+            ExchangeStateError: There was no `upgrade`, or `close_raw` was called.
+        """
+        if self._state != _UPGRADED and self._dropped("send_raw"):
+            return
+        self._connection.write(data)
+
+    def close_raw(self) -> None:
+        """End this direction of the protocol switched to.
+
+        The client then has to end its own, or to send something, every `HttpLimits.body_timeout`.
+
+        Raises:
+            ExchangeStateError: There was no `upgrade`, or this was called before.
+        """
+        if self._state != _UPGRADED and self._dropped("close_raw"):
+            return
+        self._state = _ENDED
+        if not self._connection.end_raw():
+            self._connection.exchange_done(self, True, None)
 
     def reset(self, reason: str = "reset by the handler") -> None:
         """End the exchange without completing it: what was sent reaches the client, then a cut.
@@ -288,6 +368,13 @@ class HttpExchange(Request):
         self._connection.write(head if self._framing == NO_BODY else head + body)
         self._finish(reason)
 
+    def receive_raw(self, data: bytes, end_stream: bool) -> None:
+        """Let the connection deliver what the client sends after an upgrade."""
+        assert self._on_upgraded_data is not None
+        self._on_upgraded_data(data, end_stream)
+        if end_stream and self._state == _ENDED:
+            self._connection.exchange_done(self, True, None)
+
     def end(self, reset_reason: str | None) -> None:
         """Let the connection tell the handler that it is over; None: completely answered."""
         self._state = _COMPLETE if reset_reason is None else _RESET
@@ -323,5 +410,5 @@ class HttpExchange(Request):
     def _dropped(self, call: str) -> bool:
         if self._state == _RESET:
             return True
-        states = ("not yet open", "open", "started", "complete")
+        states = ("not yet open", "open", "started", "upgraded", "ended", "complete")
         raise ExchangeStateError(f"{call}() on a response that is {states[self._state]}")

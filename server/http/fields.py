@@ -57,8 +57,8 @@ def status_line(status: int) -> bytes:
     if line is None:
         if not 0 <= status <= 999 or 100 <= status < 200:
             raise InvalidResponseError(
-                f"{status} is no final response status; informational ones (but never 101, "
-                "upgrades are not supported) go through send_informational"
+                f"{status} is no final response status; informational ones go through "
+                "send_informational, and 101 through upgrade"
             )
         line = b"HTTP/1.1 %d \r\n" % status
     return line
@@ -129,13 +129,25 @@ def informational_head(status: int, headers: Sequence[Header]) -> bytes:
     """Encode a 1xx response.
 
     Raises:
-        InvalidResponseError: The status is not informational, or 101: upgrades are not supported.
+        InvalidResponseError: The status is not informational, or 101, which `upgrade` sends.
     """
     if not 100 <= status < 200 or status == 101:
         raise InvalidResponseError(f"{status} is no informational status that can be sent")
     phrase = HTTPStatus(status).phrase.encode() if status in _INFORMATIONAL else b""
     block = encode_fields(headers, keep_length=False)[0]
     return b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, phrase, block)
+
+
+def upgrade_head(headers: Sequence[Header]) -> bytes:
+    """Encode the response after which the connection speaks another protocol (RFC 9110, 7.8).
+
+    Raises:
+        InvalidResponseError: No header `upgrade` names the protocol, or a header cannot be sent.
+    """
+    if not any(name.lower() == b"upgrade" for name, _ in headers):
+        raise InvalidResponseError("an upgrade needs a header 'upgrade' that names the protocol")
+    block = encode_fields(headers, keep_length=False)[0]
+    return b"HTTP/1.1 101 Switching Protocols\r\n%bconnection: upgrade\r\n\r\n" % block
 
 
 def error_body(detail: str) -> bytes:

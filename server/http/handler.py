@@ -46,5 +46,9 @@ class RequestHandler(Protocol):
         """The exchange ended in any other way; what is sent from now on is dropped."""
 
 
+#: Takes raw bytes after an upgrade: a piece, or empty bytes with True at the end of that
+#: direction.
+UpgradedData: TypeAlias = Callable[[bytes, bool], None]
+
 #: Makes the handler of an exchange. The exchange accepts no response before it has returned.
 HandlerFactory: TypeAlias = Callable[[HttpExchange], RequestHandler]

@@ -63,6 +63,7 @@ class RequestParser:
         "_max_headers",
         "_max_target_bytes",
         "_new_request",
+        "_raw",
         "_reframing",
         "_request",
         "_target",
@@ -84,6 +85,7 @@ class RequestParser:
         self._body: list[bytes] = []
         self._fed = 0
         self._reframing = False
+        self._raw = False
 
     def feed(self, data: bytes | memoryview) -> None:
         """Parse the next bytes; what they hold is appended to `events`.
@@ -92,6 +94,8 @@ class RequestParser:
         """
         llhttp = self._llhttp
         if llhttp is None:
+            if self._raw:
+                self.events.append(bytes(data))
             return
         self._fed += len(data)
         while True:
@@ -112,9 +116,15 @@ class RequestParser:
             status = 431 if self.in_head else 400
             self._fail(ProtocolError(status, "no end in sight of a header or chunk line"))
 
+    def switch(self) -> None:
+        """Pass on what is fed from now on as it is: it is no HTTP any more."""
+        self._llhttp = None
+        self._raw = True
+
     def close(self) -> None:
         """Forget everything; what is fed from now on is dropped."""
         self._llhttp = None
+        self._raw = False
         self.in_head = False
         self._body = []
         self.events.clear()
@@ -142,9 +152,9 @@ class RequestParser:
         self.in_head = False
 
     def _go_on_without_upgrade(self) -> httptools.HttpRequestParser:
-        # No upgrade is offered, so the request is an ordinary one (RFC 9110, 7.8). llhttp, though,
-        # takes everything after the head for the new protocol. A head with only the framing makes
-        # a new parser read the body for what it is.
+        # Until a handler agrees to switch, the request is an ordinary one (RFC 9110, 7.8). llhttp,
+        # though, takes everything after the head for the new protocol. A head with only the framing
+        # makes a new parser read the body for what it is.
         self._llhttp = llhttp = httptools.HttpRequestParser(self)
         if self._reframing and self._request is not None:
             length = self._request.content_length

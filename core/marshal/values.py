@@ -1,0 +1,113 @@
+"""Wrappers for bindings that take and give Python numbers themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from anywasm.core.errors import UnsupportedError
+from anywasm.core.gate import CallGate
+from anywasm.core.marshal.rules import FLOATS, MASKS, RANGES, refusal, unsupported
+from anywasm.core.marshal.source import as_tuple, build, call_wrapper, indent, range_check
+from anywasm.core.types import FuncType, ValueType
+
+_SIGNED = {
+    ValueType.I32: "(({0} + 0x80000000) & 0xFFFFFFFF) - 0x80000000",
+    ValueType.I64: "(({0} + 0x8000000000000000) & 0xFFFFFFFFFFFFFFFF) - 0x8000000000000000",
+}
+
+
+def _normal(name: str, type: ValueType, signed: bool) -> list[str]:
+    if type in FLOATS:
+        # Arithmetic would lose the sign of -0.0 (x + 0.0) or make a signalling NaN quiet.
+        return [f"if {name}.__class__ is not float: {name} = copysign({name}, {name})"]
+    convert = _SIGNED[type].format(name) if signed else f"{name} & {MASKS[type]}"
+    return [range_check(name, type), f"{name} = {convert}"]
+
+
+def _unsigned(name: str, type: ValueType) -> str:
+    return f"{name} & {MASKS[type]}" if type in RANGES else name
+
+
+@cache
+def _value_export(type: FuncType, signed: bool) -> Callable[..., Any]:
+    params = [f"a{i}" for i in range(len(type.params))]
+    store = [
+        line for name, value in zip(params, type.params) for line in _normal(name, value, signed)
+    ]
+    results = [f"r{i}" for i in range(len(type.results))]
+    call = f"invoke({', '.join(params)})"
+    if not results:
+        body = [call]
+    elif len(results) == 1:
+        body = [f"r0 = {call}", f"return {_unsigned('r0', type.results[0])}"]
+    else:
+        unsigned = [_unsigned(n, t) for n, t in zip(results, type.results)]
+        body = [f"{as_tuple(results)} = {call}", f"return {as_tuple(unsigned)}"]
+    head = "def make(gate, invoke, name, type):"
+    return build(call_wrapper(params, store, body, head), f"export {type}")
+
+
+def value_export(
+    name: str, type: FuncType, gate: CallGate, invoke: Callable[..., Any], *, signed: bool
+) -> Callable[..., Any]:
+    """The Python callable for an export whose binding takes Python numbers.
+
+    Args:
+        name: The export's name, for messages.
+        type: Its type.
+        gate: The instance's gate, passed around each call.
+        invoke: The binding's function: takes ints (signed if `signed`, else unsigned) and floats,
+            returns what they are in either signedness, and raises what ended the call early.
+        signed: Which ints the binding takes.
+
+    Raises:
+        UnsupportedError: Not here but by the callable, where the type has values that cannot cross.
+    """
+    reason = unsupported(type, False)
+    if reason is not None:
+        return refusal(name, reason)
+    return _value_export(type, signed)(gate, invoke, name, type)  # type: ignore[no-any-return]
+
+
+@cache
+def _value_host(type: FuncType, signed: bool) -> Callable[..., Any]:
+    params = [f"a{i}" for i in range(len(type.params))]
+    args = ", ".join(_unsigned(n, t) for n, t in zip(params, type.params))
+    results = [f"r{i}" for i in range(len(type.results))]
+    if not results:
+        rest = ["if r is not None: raise bad_result(name, type, r)"]
+    else:
+        target = "r0 = r" if len(results) == 1 else f"{as_tuple(results)} = r"
+        store = [line for n, t in zip(results, type.results) for line in _normal(n, t, signed)]
+        rest = [
+            "try:",
+            f"    {target}",
+            *indent(store, 1),
+            "except (TypeError, ValueError, OverflowError):",
+            "    raise bad_result(name, type, r) from None",
+            f"return {results[0] if len(results) == 1 else as_tuple(results)}",
+        ]
+    lines = [
+        "def make(fn, name, type):",
+        f"    def host({', '.join(params)}):",
+        f"        r = fn({args})",
+        *indent(rest, 2),
+        "    return host",
+    ]
+    return build(lines, f"host function {type}")
+
+
+def value_host(
+    name: str, type: FuncType, fn: Callable[..., Any], *, signed: bool
+) -> Callable[..., Any]:
+    """A host function as a binding that deals in Python numbers calls it.
+
+    Raises:
+        UnsupportedError: Where the type has values that cannot cross.
+    """
+    reason = unsupported(type, False)
+    if reason is not None:
+        raise UnsupportedError(f"host function {name}: {reason}")
+    return _value_host(type, signed)(fn, name, type)  # type: ignore[no-any-return]

@@ -59,13 +59,15 @@ def add_http_manager(manager: Block, target: Target, folder: Path | None) -> Non
     # Off unless set, in Envoy.
     remote = manager.switch("use_remote_address") or False
     target.set("use_remote_address", remote, manager.place("use_remote_address"))
-    upgrades = manager.blocks("upgrade_configs")
-    names = [item.text("upgrade_type") for item in upgrades if item.switch("enabled") is not False]
-    for item in upgrades:
+    upgrades: list[str] = []
+    for item in manager.blocks("upgrade_configs"):
+        name = item.text("upgrade_type")
+        if item.switch("enabled") is not False:
+            upgrades.append(name)
         item.ignore("filters")
         item.close()
-    if names:
-        target.set("upgrade", names, manager.place("upgrade_configs"))
+    if upgrades:
+        target.set("upgrade", upgrades, manager.place("upgrade_configs"))
     _access_log(manager, target)
     _limits(manager, target)
     manager.skip("stat_prefix", "@type")

@@ -173,7 +173,7 @@ def test_envoys_names_of_the_policies(written: str, policy: str) -> None:
 
 
 def test_capabilities_in_envoys_form() -> None:
-    allowed = {"allowed_capabilities": {"proxy_log": {}, "fd_write": None}}
+    allowed: dict[str, Any] = {"allowed_capabilities": {"proxy_log": {}, "fd_write": None}}
     assert plugin(capabilities=allowed).capabilities == ("proxy_log", "fd_write")
 
 

@@ -11,7 +11,9 @@ time. Callers must pass ctypes objects only, because a plain int would be cut to
 
 from __future__ import annotations
 
+import atexit
 import ctypes
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -65,6 +67,16 @@ HostCallback = ctypes.CFUNCTYPE(Pointer, Pointer, Pointer, Pointer, ctypes.c_siz
 EpochCallback = ctypes.CFUNCTYPE(
     Pointer, Pointer, Pointer, ctypes.POINTER(ctypes.c_uint64), Pointer
 )
+
+@atexit.register
+def _leave_the_rest_to_the_system() -> None:
+    """When the process ends, the binding's functions go before its objects, which then complain."""
+    for name, module in tuple(sys.modules.items()):
+        if name.startswith("wasmtime._"):
+            for value in tuple(vars(module).values()):
+                if isinstance(value, type) and "__del__" in vars(value):
+                    value.__del__ = lambda self: None  # type: ignore[attr-defined]
+
 
 _memory_view = ctypes.pythonapi.PyMemoryView_FromMemory
 _memory_view.argtypes = (ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from anywasm.abi.enums import Status
 
+#: Bytes that a guest may make of one buffer. Envoy's own bound is the listener's, of which guests
+#: know nothing; this one only keeps them from eating the host.
+MAX_BUFFER = 64 * 1024 * 1024
+
 
 class Buffer:
     """Bytes with Envoy's rules for partial writes.
@@ -30,11 +34,14 @@ class Buffer:
 
         Returns:
             BAD_ARGUMENT for a splice in the middle, which Envoy refuses (recorded in the golden
-            case `edge-body`), or for a read-only buffer; the content is unchanged then.
+            case `edge-body`), or for a read-only buffer; INTERNAL_FAILURE where the buffer would
+            grow past `MAX_BUFFER`. The content is unchanged then.
         """
         if not self.writable:
             return Status.BAD_ARGUMENT
         length = len(self.data)
+        if len(value) + (0 if start == 0 and 0 < length <= size else length) > MAX_BUFFER:
+            return Status.INTERNAL_FAILURE
         if start == 0 and size == 0:
             self.data = value + self.data
         elif start == 0 and size >= length:

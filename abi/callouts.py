@@ -8,12 +8,11 @@ read. Ids are proxy-wasm-cpp-host's: the kind in the two low bits, first ids 4, 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anywasm.abi.buffer import Buffer
 from anywasm.abi.calls import (
     Cancellable,
-    GrpcStream,
     GrpcTarget,
     HttpCall,
     HttpCallResponse,
@@ -33,28 +32,55 @@ _STEP = 4
 MAX_CALLS = 65536
 
 
+class _Call(NamedTuple):
+    """One call under way; `run` is a `GrpcStream` where the id says so."""
+
+    root: RootContext
+    run: Any
+
+
 class Callouts:
     """The calls of one guest that are under way. Used by the thread that uses the guest."""
 
     def __init__(self, guest: Guest) -> None:
         self._guest = guest
-        self._calls: dict[int, Cancellable] = {}
+        self._calls: dict[int, _Call] = {}
         self._last = [_HTTP, _GRPC_CALL, _GRPC_STREAM, _REDIS]
 
     def __len__(self) -> int:
         return len(self._calls)
 
-    def _new_id(self, kind: int) -> int:
+    def _begin(
+        self,
+        root: RootContext,
+        kind: int,
+        refusal: Status,
+        begin: Callable[[int], Cancellable | None],
+    ) -> int | Status:
+        if len(self._calls) >= MAX_CALLS:
+            return Status.INTERNAL_FAILURE
+        number = self._last[kind]
         while True:
-            self._last[kind] = (self._last[kind] + _STEP) & 0xFFFFFFFF or _STEP
-            if self._last[kind] not in self._calls:
-                return self._last[kind]
+            number = (number + _STEP) & 0xFFFFFFFF or _STEP
+            if number not in self._calls:
+                break
+        begun = begin(number)
+        if begun is None:
+            return refusal
+        self._last[kind] = number
+        self._calls[number] = _Call(root, begun)
+        return number
+
+    def cancel(self, root: RootContext) -> None:
+        """Cancel what `root` waits for; nothing of it is delivered any more."""
+        for number in [number for number, call in self._calls.items() if call.root is root]:
+            self._calls.pop(number).run.cancel()
 
     def close(self) -> None:
         """Cancel everything; nothing is delivered any more."""
         calls, self._calls = self._calls, {}
         for call in calls.values():
-            call.cancel()
+            call.run.cancel()
 
     # --- HTTP ---
 
@@ -63,18 +89,14 @@ class Callouts:
         caller = self._guest.services.http
         if caller is None:
             return Status.BAD_ARGUMENT
-        if len(self._calls) >= MAX_CALLS:
-            return Status.INTERNAL_FAILURE
-        number = self._new_id(_HTTP)
 
-        def arrived(response: HttpCallResponse) -> None:
-            self._guest.post(lambda: self._http_response(root, number, response))
+        def begin(number: int) -> Cancellable | None:
+            def arrived(response: HttpCallResponse) -> None:
+                self._guest.post(lambda: self._http_response(root, number, response))
 
-        begun = caller.call(call, arrived)
-        if begun is None:
-            return Status.BAD_ARGUMENT
-        self._calls[number] = begun
-        return number
+            return caller.call(call, arrived)
+
+        return self._begin(root, _HTTP, Status.BAD_ARGUMENT, begin)
 
     def _http_response(self, root: RootContext, id: int, response: HttpCallResponse) -> None:
         callback = self._guest.callbacks.on_http_call_response
@@ -109,46 +131,40 @@ class Callouts:
         caller = self._guest.services.grpc
         if caller is None:
             return Status.PARSE_FAILURE
-        if len(self._calls) >= MAX_CALLS:
-            return Status.INTERNAL_FAILURE
-        number = self._new_id(_GRPC_CALL)
-        begun = caller.call(target, message, timeout, _GrpcEvents(self, root, number))
-        if begun is None:
-            return Status.PARSE_FAILURE
-        self._calls[number] = begun
-        return number
+
+        def begin(number: int) -> Cancellable | None:
+            return caller.call(target, message, timeout, _GrpcEvents(self, root, number))
+
+        return self._begin(root, _GRPC_CALL, Status.PARSE_FAILURE, begin)
 
     def grpc_stream(self, root: RootContext, target: GrpcTarget) -> int | Status:
         """Open a stream; its id, or PARSE_FAILURE for an upstream that is not understood."""
         caller = self._guest.services.grpc
         if caller is None:
             return Status.PARSE_FAILURE
-        if len(self._calls) >= MAX_CALLS:
-            return Status.INTERNAL_FAILURE
-        number = self._new_id(_GRPC_STREAM)
-        begun = caller.stream(target, _GrpcEvents(self, root, number))
-        if begun is None:
-            return Status.PARSE_FAILURE
-        self._calls[number] = begun
-        return number
+
+        def begin(number: int) -> Cancellable | None:
+            return caller.stream(target, _GrpcEvents(self, root, number))
+
+        return self._begin(root, _GRPC_STREAM, Status.PARSE_FAILURE, begin)
 
     def grpc_send(self, id: int, message: bytes, end_stream: bool) -> Status | None:
         """Send on a stream; BAD_ARGUMENT for another kind of call, NOT_FOUND for none."""
         if id % _STEP != _GRPC_STREAM:
             return Status.BAD_ARGUMENT
-        stream: GrpcStream | None = self._calls.get(id)  # type: ignore[assignment]
+        stream = self._calls.get(id)
         if stream is None:
             return Status.NOT_FOUND
-        stream.send(message, end_stream)
+        stream.run.send(message, end_stream)
         return None
 
     def grpc_close(self, id: int) -> Status | None:
         """Half-close a stream; cancel a unary call."""
         if id % _STEP == _GRPC_STREAM:
-            stream: GrpcStream | None = self._calls.get(id)  # type: ignore[assignment]
+            stream = self._calls.get(id)
             if stream is None:
                 return Status.NOT_FOUND
-            stream.half_close()
+            stream.run.half_close()
             return None
         return self.grpc_cancel(id)
 
@@ -159,7 +175,7 @@ class Callouts:
         call = self._calls.pop(id, None)
         if call is None:
             return Status.NOT_FOUND
-        call.cancel()
+        call.run.cancel()
         return None
 
     def grpc_metadata(
@@ -214,18 +230,14 @@ class Callouts:
         caller = self._guest.services.redis
         if caller is None:
             return Status.BAD_ARGUMENT
-        if len(self._calls) >= MAX_CALLS:
-            return Status.INTERNAL_FAILURE
-        number = self._new_id(_REDIS)
 
-        def arrived(status: int, answer: bytes) -> None:
-            self._guest.post(lambda: self._redis_response(root, number, status, answer))
+        def begin(number: int) -> Cancellable | None:
+            def arrived(status: int, answer: bytes) -> None:
+                self._guest.post(lambda: self._redis_response(root, number, status, answer))
 
-        begun = caller.call(cluster, query, arrived)
-        if begun is None:
-            return Status.BAD_ARGUMENT
-        self._calls[number] = begun
-        return number
+            return caller.call(cluster, query, arrived)
+
+        return self._begin(root, _REDIS, Status.BAD_ARGUMENT, begin)
 
     def _redis_response(self, root: RootContext, id: int, status: int, answer: bytes) -> None:
         callback = self._guest.callbacks.on_redis_call_response

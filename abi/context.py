@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from anywasm.abi.buffer import Buffer
-from anywasm.abi.enums import BufferType, LogLevel, MapType, StreamType
+from anywasm.abi.buffer import MAX_BUFFER, Buffer
+from anywasm.abi.enums import BufferType, LogLevel, MapType, Status, StreamType
 from anywasm.abi.headers import HeaderMap
 from anywasm.abi.pairs import Pair
 from anywasm.abi.plugin import PluginIdentity
@@ -17,6 +17,9 @@ from anywasm.abi.ticker import RootTicker
 
 if TYPE_CHECKING:
     from anywasm.abi.guest import Guest
+
+#: Pieces of body that a guest may inject before its stream is driven on.
+MAX_INJECTED = 1024
 
 
 class Context:
@@ -154,6 +157,19 @@ class StreamContext(Context):
     def chain(self) -> tuple[str, ...]:
         """The ids of the functions that wait for this one, itself last."""
         return self._chain
+
+    def inject(self, direction: StreamType, body: bytes, last: bool) -> Status | None:
+        """Note a piece of body that goes behind what the guest passes on (Higress).
+
+        Returns:
+            INTERNAL_FAILURE past `MAX_INJECTED` pieces or `MAX_BUFFER` bytes in one guest call.
+        """
+        held = sum(len(piece) for _, piece, _ in self.injected)
+        if len(self.injected) >= MAX_INJECTED or held + len(body) > MAX_BUFFER:
+            return Status.INTERNAL_FAILURE
+        self.injected.append((direction, body, last))
+        self.wake()
+        return None
 
     def wake(self) -> None:
         """Have `notify` called after the running guest call, unless the call is this stream's."""

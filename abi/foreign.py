@@ -123,9 +123,7 @@ def _inject(stream_type: StreamType) -> ForeignFunction:
         body = fields.get(1, b"")
         if not isinstance(context, StreamContext) or not isinstance(body, bytes):
             return Status.BAD_ARGUMENT
-        context.injected.append((stream_type, body, bool(fields.get(2, 0))))
-        context.wake()
-        return b""
+        return context.inject(stream_type, body, bool(fields.get(2, 0))) or b""
 
     return inject
 

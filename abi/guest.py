@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,11 @@ if TYPE_CHECKING:
     from anywasm.core.module import Module
 
     Job = Callable[[], None]
+
+
+#: Jobs that are done after one guest call. A guest can make new ones in them without end (a queue
+#: that it fills when told of an item); what is left waits for the next call.
+_MOST_DEFERRED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +113,8 @@ class Guest:
         self._interruptible = module.vm.capabilities.interrupt
         self._contexts: dict[int, Context] = {}
         self._pending_done: dict[int, Context] = {}
-        self._deferred: list[Job] = []
+        self._deferred: deque[Job] = deque()
+        self._settling = False
         self._next_id = 0
         self._closed = False
         self.base = Context(self, 0, plugin)
@@ -194,12 +201,21 @@ class Guest:
                 self._deferred.append(self.on_failed)
 
     def _after_call(self) -> None:
-        woken, self.woken = self.woken, []
+        # However often a guest asked, a stream is told once.
+        woken, self.woken = dict.fromkeys(self.woken), []
         for stream in woken:
             if stream.notify is not None:
                 stream.notify()
-        while self._deferred and self.entered is None:
-            self._run(self._deferred.pop(0))
+        if self._settling:
+            return  # the jobs below call the guest, too
+        self._settling = True
+        try:
+            for _ in range(_MOST_DEFERRED):
+                if not self._deferred:
+                    return
+                self._run(self._deferred.popleft())
+        finally:
+            self._settling = False
 
     def post(self, job: Job) -> None:
         """Have `job` call the guest when it is free. From any thread; nothing once it is closed."""
@@ -389,6 +405,8 @@ class Guest:
             self._forget(context)
 
     def _forget(self, context: Context) -> None:
+        if isinstance(context, RootContext):
+            self.callouts.cancel(context)  # guests trap when told about roots that they deleted
         self._contexts.pop(context.id, None)
         self._pending_done.pop(context.id, None)
 

@@ -11,6 +11,8 @@ from anywasm.abi.enums import MetricType, Status
 
 #: Metrics that all guests together may define, by default.
 MAX_METRICS = 10_000
+#: Characters of a metric's name.
+MAX_NAME = 1024
 
 #: Upper bounds of a histogram's buckets (Envoy's, for values in milliseconds).
 BUCKETS = (
@@ -29,6 +31,7 @@ class GuestMetric:
     Attributes:
         type: What it is.
         name: Its name, as the guest gave it.
+        id: The last id that was given for it.
         value: Of a counter or gauge.
         count: Of a histogram: how many values.
         sum: Of a histogram: their sum.
@@ -37,6 +40,7 @@ class GuestMetric:
 
     type: MetricType
     name: str
+    id: int = 0
     value: int = 0
     count: int = 0
     sum: int = 0
@@ -47,7 +51,8 @@ class GuestMetrics:
     """The metrics of all guests of a process. Thread-safe.
 
     An id carries the type in its two low bits, as in Envoy, and a new one is given for every
-    definition.
+    definition, until there are four for each metric that may be: then the metric's last one, so
+    that a guest which defines its metrics in each stream goes on.
 
     Args:
         max_metrics: How many there may be.
@@ -66,9 +71,16 @@ class GuestMetrics:
             return iter(tuple(self._metrics.values()))
 
     def define(self, kind: int, name: str) -> int | Status:
-        """The id of a metric; BAD_ARGUMENT for an unknown type, INTERNAL_FAILURE past the limit."""
+        """The id of a metric.
+
+        Returns:
+            BAD_ARGUMENT for an unknown type; INTERNAL_FAILURE for one metric too many, or for a
+            name longer than `MAX_NAME`.
+        """
         if kind > MetricType.HISTOGRAM:
             return Status.BAD_ARGUMENT
+        if len(name) > MAX_NAME:
+            return Status.INTERNAL_FAILURE
         known = MetricType(kind)
         with self._lock:
             metric = self._metrics.get((known, name))
@@ -76,12 +88,11 @@ class GuestMetrics:
                 if len(self._metrics) >= self._max_metrics:
                     return Status.INTERNAL_FAILURE
                 metric = self._metrics[known, name] = GuestMetric(known, name)
-            if len(self._ids) >= 4 * self._max_metrics:
-                return Status.INTERNAL_FAILURE
-            number = self._next << 2 | known
-            self._next += 1
-            self._ids[number] = metric
-            return number
+            if not metric.id or len(self._ids) < 4 * self._max_metrics:
+                metric.id = self._next << 2 | known
+                self._next += 1
+                self._ids[metric.id] = metric
+            return metric.id
 
     def increment(self, id: int, offset: int) -> Status | None:
         """Add to a counter (more than 0) or a gauge (anything)."""

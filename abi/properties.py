@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 #: The longest path that is looked at.
 MAX_PATH = 4096
+#: Values that guests may set for one stream, and the bytes of all of them.
+MAX_STATE = 1024
+MAX_STATE_BYTES = 1024 * 1024
 
 _WASM = b"wasm."
 _PLUGIN: dict[bytes, Callable[[Context], str]] = {
@@ -65,16 +68,18 @@ def set_property(context: Context, path: bytes, value: bytes) -> Status | None:
     """Keep a value for the stream, where every later filter finds it.
 
     Envoy stores it as filter state under a `wasm.` prefix, whole path and all: a path of several
-    segments is kept but cannot be read back.
+    segments is kept but cannot be read back. INTERNAL_FAILURE past the limits.
     """
     from anywasm.abi.context import StreamContext
 
     if not isinstance(context, StreamContext) or len(path) > MAX_PATH:
         return Status.NOT_FOUND
     state = context.info.filter_state
-    if len(state) >= 1024 and _WASM + path not in state:
+    name = _WASM + path
+    held = sum(map(len, state.values())) - len(state.get(name, b""))
+    if held + len(value) > MAX_STATE_BYTES or (len(state) >= MAX_STATE and name not in state):
         return Status.INTERNAL_FAILURE
-    state[_WASM + path] = value
+    state[name] = value
     return None
 
 
@@ -178,7 +183,8 @@ def _response(context: StreamContext, rest: list[bytes]) -> Value:
         return encode_int(info.response_size + (headers.byte_size if headers is not None else 0))
     if name == b"grpc_status" and headers is not None:
         value = headers.get(b"grpc-status")
-        return encode_int(int(value)) if value is not None and value.isdigit() else None
+        # A gRPC status has two digits at most; an upstream may send anything.
+        return encode_int(int(value)) if value and value.isdigit() and len(value) < 10 else None
     return None
 
 

@@ -8,6 +8,8 @@ from anywasm.abi.enums import Status
 
 #: Bytes of all keys and values of one `vm_id`, by default.
 MAX_BYTES = 64 * 1024 * 1024
+#: Bytes that each key is counted for beside its own, so that many empty ones are bounded too.
+KEY_COST = 128
 
 
 class SharedData:
@@ -50,8 +52,8 @@ class SharedData:
             old = data.get(key)
             if cas and old is not None and old[1] != cas:
                 return Status.CAS_MISMATCH
-            before = 0 if old is None else len(key) + len(old[0])
-            size = self._sizes.get(vm_id, 0) - before + len(key) + len(value)
+            before = 0 if old is None else KEY_COST + len(key) + len(old[0])
+            size = self._sizes.get(vm_id, 0) - before + KEY_COST + len(key) + len(value)
             if size > self._max_bytes:
                 return Status.INTERNAL_FAILURE
             self._sizes[vm_id] = size

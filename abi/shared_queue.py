@@ -12,6 +12,10 @@ from anywasm.abi.enums import Status
 #: Items and bytes that one queue holds, by default.
 MAX_ITEMS = 65536
 MAX_BYTES = 16 * 1024 * 1024
+#: Queues that there are, the bytes of a queue's name, and the bytes that all queues hold.
+MAX_QUEUES = 4096
+MAX_NAME = 4096
+MAX_TOTAL_BYTES = 256 * 1024 * 1024
 
 #: Told about each new item; must be quick, and is called outside the lock.
 Notify = Callable[[int], None]
@@ -38,16 +42,23 @@ class SharedQueues:
         self._lock = threading.Lock()
         self._queues: dict[int, _Queue] = {}
         self._tokens: dict[tuple[str, bytes], int] = {}
+        self._size = 0
 
-    def register(self, vm_id: str, name: bytes, notify: Notify) -> int:
-        """The token of a queue, made if need be; the last to register is the one that is told."""
+    def register(self, vm_id: str, name: bytes, notify: Notify) -> int | Status:
+        """The token of a queue, made if need be; the last to register is the one that is told.
+
+        Returns:
+            INTERNAL_FAILURE past `MAX_QUEUES`, or for a name longer than `MAX_NAME`.
+        """
         with self._lock:
-            token = self._tokens.setdefault((vm_id, name), len(self._tokens) + 1)
-            queue = self._queues.get(token)
-            if queue is None:
+            token = self._tokens.get((vm_id, name))
+            if token is None:
+                if len(self._queues) >= MAX_QUEUES or len(name) > MAX_NAME:
+                    return Status.INTERNAL_FAILURE
+                token = self._tokens[vm_id, name] = len(self._tokens) + 1
                 self._queues[token] = _Queue(notify)
             else:
-                queue.notify = notify
+                self._queues[token].notify = notify
             return token
 
     def forget(self, notify: Notify) -> None:
@@ -66,7 +77,8 @@ class SharedQueues:
         """Append an item and tell the queue's owner.
 
         Returns:
-            OK; NOT_FOUND for an unknown token; INTERNAL_FAILURE when the queue is full.
+            OK; NOT_FOUND for an unknown token; INTERNAL_FAILURE when the queue is full, or all
+            queues together hold `MAX_TOTAL_BYTES`.
         """
         with self._lock:
             queue = self._queues.get(token)
@@ -74,8 +86,11 @@ class SharedQueues:
                 return Status.NOT_FOUND
             if len(queue.items) >= self._max_items or queue.size + len(item) > self._max_bytes:
                 return Status.INTERNAL_FAILURE
+            if self._size + len(item) > MAX_TOTAL_BYTES:
+                return Status.INTERNAL_FAILURE
             queue.items.append(item)
             queue.size += len(item)
+            self._size += len(item)
             notify = queue.notify
         notify(token)
         return Status.OK
@@ -90,6 +105,7 @@ class SharedQueues:
                 return Status.EMPTY
             item = queue.items.popleft()
             queue.size -= len(item)
+            self._size -= len(item)
             return item
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from anywasm.abi.calls import GrpcTarget, HttpCall, RedisServer
 from anywasm.abi.context import Context, RootContext, StreamContext
 from anywasm.abi.enums import LogLevel, Status, StreamType
+from anywasm.abi.fields import valid_fields
 from anywasm.abi.pairs import Pair, decode_pairs
 from anywasm.abi.table import host_function
 from anywasm.core.errors import AbiError
@@ -34,7 +37,7 @@ def http_call(
     if head is None or tail is None or timeout >= _NEGATIVE or not isinstance(root, RootContext):
         return Status.BAD_ARGUMENT
     names = {name for name, value in head if value}
-    if not names.issuperset(_NEEDED):
+    if not names.issuperset(_NEEDED) or not valid_fields(head) or not valid_fields(tail):
         return Status.BAD_ARGUMENT
     cluster = upstream.decode(errors="replace")
     call = HttpCall(cluster, head, body, tail, timeout / 1000 if timeout else None)
@@ -111,13 +114,15 @@ def get_status(context: Context) -> tuple[int, bytes]:
 
 # --- Higress -------------------------------------------------------------------------------------
 
+_DATABASE = re.compile("[0-9]{1,9}")
+
 
 def _cluster(upstream: bytes) -> tuple[str, int]:
     """A cluster's name, and the database that may follow it as `?db=N`."""
     name, _, query = upstream.decode(errors="replace").partition("?")
     for item in query.split("&"):
         key, _, value = item.partition("=")
-        if key == "db" and value.isdigit():
+        if key == "db" and _DATABASE.fullmatch(value):
             return name, int(value)
     return name, 0
 
@@ -152,9 +157,7 @@ def inject_encoded_data(context: Context, body: bytes, end_stream: int) -> Statu
     """Put a piece of response body behind what the filter has passed on."""
     if not isinstance(context, StreamContext):
         return Status.BAD_ARGUMENT
-    context.injected.append((StreamType.HTTP_RESPONSE, body, bool(end_stream)))
-    context.wake()
-    return None
+    return context.inject(StreamType.HTTP_RESPONSE, body, bool(end_stream))
 
 
 @host_function("proxy_redis_call", "data data -> u32", versions=HIGRESS)

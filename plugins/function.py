@@ -24,6 +24,11 @@ from anywasm.plugins.pool import Slot
 
 _log = logging.getLogger("anywasm.plugins")
 
+#: Actions that let the stream go on. For headers C++ guests have ContinueAndEndStream (2), which
+#: Envoy was recorded to take for Continue.
+_GOES_ON = frozenset({Action.CONTINUE})
+_HEADERS_GO_ON = frozenset({Action.CONTINUE, 2})
+
 _TEXT = (b"content-type", b"text/plain; charset=utf-8")
 
 
@@ -243,13 +248,14 @@ class FunctionStream:
         if callback is None:
             return
         self.phase = name
+        goes_on = _HEADERS_GO_ON if name.endswith("_headers") else _GOES_ON
         local = stream.local_response
         stream.continued.discard(direction)
         action = self._guest.call(stream, callback, stream.id, *args)
         while True:
             if stream.closed:
                 raise self._failure("the function closed its stream")
-            if stream.local_response is not local or action == Action.CONTINUE or not may_pause:
+            if stream.local_response is not local or action in goes_on or not may_pause:
                 return
             if direction in stream.continued:
                 return

@@ -323,8 +323,14 @@ def test_a_root_context_has_no_stream_to_answer_continue_or_close(probe: Any) ->
 
 @pytest.mark.parametrize("kind", [0, 1])
 def test_http_directions_can_be_continued(probe: Any, kind: int) -> None:
+    probe.stream.responding = True
     assert probe.call("proxy_continue_stream", kind) == OK
     assert probe.stream.continued == {StreamType(kind)}
+
+
+def test_a_response_that_has_not_begun_cannot_be_continued(probe: Any) -> None:
+    assert probe.call("proxy_continue_stream", 1) == 2
+    assert probe.stream.continued == set()
 
 
 @pytest.mark.parametrize("kind", [2, 3, 4, 9, MOST])

@@ -126,6 +126,7 @@ def test_the_oldest_version_continues_in_its_own_way_and_reads_missing_headers_a
     root = guest.create_root(PluginIdentity("probe"))
     stream = guest.create_stream(root)
     stream.maps[0] = HeaderMap()
+    stream.responding = True
     for name in ("request", "response", "get"):
         assert guest.call(stream, guest.instance.exports[name]) == 0
     assert stream.continued == {0, 1}

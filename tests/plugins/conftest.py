@@ -32,6 +32,7 @@ OPERATIONS = {
     # Ends of a script: what the callback returns, or worse.
     "c": "(return (i32.const 0))",
     "p": "(global.set $paused (local.get $context)) (return (i32.const 1))",
+    "2": "(return (i32.const 2))",
     "t": "(unreachable)",
     "b": "(loop $forever (br $forever))",
     # Answers: a text, the empty one, the request body.

@@ -196,6 +196,15 @@ def test_another_stream_answers_for_a_paused_one(stage: Any, later: Later, phase
     assert (response.status, response.body) == (201, b"local")
 
 
+def test_action_2_is_continue_for_headers_and_pause_for_bodies(stage: Any) -> None:
+    # ContinueAndEndStream of C++ guests, as Envoy was recorded to take it.
+    stage.add(timeouts=SHORT)
+    assert stage.ask("a2").body == b"ok"
+    assert stage.ask("ac", "", "", "2").body == b"ok"
+    with pytest.raises(FunctionTimeoutError, match="paused and nobody resumed it"):
+        stage.ask("c", "a2", body=b"x")
+
+
 def test_a_guest_that_continues_itself_does_not_pause(stage: Any) -> None:
     stage.add()
     assert stage.ask("aCp").body == b"ok"

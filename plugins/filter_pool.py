@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from anywasm.core.errors import AnyWasmError
+from anywasm.core.errors import AnyWasmError, DeadlineExceededError
 from anywasm.plugins.errors import FilterFailedError, PoolClosedError
 from anywasm.plugins.pool import Slot
 
@@ -27,8 +27,9 @@ class FilterPool:
         make: Makes and starts one instance; may raise any `AnyWasmError`.
         size: How many.
         failure_policy: `fail_reload`: a broken instance is replaced when the next stream comes,
-            after growing pauses; `fail_closed`: every stream fails until the plugin is reloaded;
-            `fail_open`: streams pass without the filter until then.
+            after growing pauses; `fail_closed`: every stream fails until the plugin is reloaded,
+            but an instance that only took too long is replaced, as Envoy has no deadlines to
+            follow; `fail_open`: streams pass without the filter until then.
         backoff: The first and the longest pause, in seconds.
     """
 
@@ -49,6 +50,7 @@ class FilterPool:
         self._slots: list[Slot] = []
         self._closed = False
         self._failures = 0
+        self._overdue = False
         self._made_at = 0.0
         self._retry_at = 0.0
         self.replaced = 0
@@ -111,6 +113,7 @@ class FilterPool:
             for slot in broken:
                 if not slot.noted:
                     slot.noted = True
+                    self._overdue = isinstance(slot.guest.failed, DeadlineExceededError)
                     self._note_failure(str(slot.guest.failed))
             gone = [slot for slot in broken if not slot.streams]
             self._slots = [slot for slot in self._slots if slot not in gone]
@@ -131,7 +134,7 @@ class FilterPool:
     def _replace(self, needed: bool) -> list[Slot]:
         if self._policy == "fail_open":
             return []
-        if self._policy == "fail_closed":
+        if self._policy == "fail_closed" and not self._overdue:
             raise FilterFailedError(f"filter {self._plugin!r} has failed: {self.last_failure}")
         if time.monotonic() < self._retry_at:
             if needed:

@@ -22,7 +22,7 @@ from anywasm.plugins.errors import FilterFailedError, PoolClosedError
 from anywasm.server.filters.direction import REQUEST, Direction, Sink
 from anywasm.server.filters.downstream import Downstream
 from anywasm.server.filters.local_reply import LocalReply
-from anywasm.server.filters.message import request_headers
+from anywasm.server.filters.message import forwarded_source, request_headers
 from anywasm.server.filters.route import Route
 from anywasm.server.filters.router import Router
 from anywasm.server.filters.stage import FilterStage
@@ -156,6 +156,8 @@ class FilterChain:
             known = headers.get(b"x-forwarded-for")
             address = info.source[0].encode()
             headers.replace(b"x-forwarded-for", address if not known else known + b"," + address)
+        if not listener.use_remote_address:
+            info.source = forwarded_source(headers) or info.source
         if headers.get(b"x-forwarded-proto") is None or listener.use_remote_address:
             headers.replace(b"x-forwarded-proto", b"https" if exchange.is_tls else b"http")
         if listener.generate_request_id and headers.get(b"x-request-id") is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable
 
 from anywasm.abi.headers import HeaderMap
@@ -42,6 +43,19 @@ def request_headers(exchange: HttpExchange) -> HeaderMap:
         elif name not in _CONNECTION and name not in named:
             pairs.append(pair)
     return HeaderMap(pairs)
+
+
+def forwarded_source(headers: HeaderMap) -> tuple[str, int] | None:
+    """The client that the last proxy tells of in `x-forwarded-for`, as Envoy reads it.
+
+    None where the last entry is no IP address without a port. The client's port is not known: 0.
+    """
+    told = b",".join(value for name, value in headers.pairs if name == b"x-forwarded-for")
+    try:
+        address = ipaddress.ip_address(told.rpartition(b",")[2].strip().decode("ascii"))
+    except ValueError:
+        return None
+    return str(address), 0
 
 
 def response_headers(status: int, headers: Headers) -> HeaderMap:

@@ -124,10 +124,11 @@ class Guest:
         self.poster: Callable[[Job], None] = self.run_soon
         self.on_failed: Job | None = None
         self.callouts = Callouts(self)
-        most = self.limits.memory
-        self.instance = module.instantiate(
-            bind_imports(self), None if most is None else ResourceLimits(memory_bytes=most)
+        bounds = ResourceLimits(
+            memory_bytes=self.limits.memory,
+            start_seconds=self.limits.start if self._interruptible else None,
         )
+        self.instance = module.instantiate(bind_imports(self), bounds)
         try:
             allocator = bind_export(
                 self.instance, "proxy_on_memory_allocate", 1, answers=True

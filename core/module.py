@@ -68,7 +68,8 @@ class Module(ABC):
         Args:
             imports: The importObject: module name -> import name -> callable. A callable takes and
                 returns numbers by the import's type (see `anywasm.core.marshal`).
-            limits: Bounds on the instance, where `capabilities.memory_limit`.
+            limits: Bounds on the instance: on memory and tables where `capabilities.memory_limit`,
+                on the start function's time where `capabilities.interrupt`.
 
         Returns:
             The instance, owned by the caller; on a thread-bound engine it belongs to this thread.
@@ -77,15 +78,25 @@ class Module(ABC):
             LinkError: When imports are missing (all are named at once) or of the wrong kind.
             InstantiationError: When a data segment does not fit, a limit is too small, or the start
                 function traps (the `TrapError` is the `__cause__`).
+            DeadlineExceededError: When the start function took longer than it may.
             UnsupportedError: For limits or kinds of import that the engine does not claim.
             ClosedError: After `close`.
         """
         if self._closed:
             raise ClosedError(f"{self!r} is closed")
-        if limits is not None and not self.vm.capabilities.memory_limit:
-            raise UnsupportedError(f"engine {self.vm.name!r} cannot limit an instance's memory")
+        if limits is not None:
+            self._check_limits(limits)
         values = resolve_imports(self.imports, imports, self.vm.capabilities)
         return self._instantiate(values, limits)
+
+    def _check_limits(self, limits: ResourceLimits) -> None:
+        capabilities = self.vm.capabilities
+        if limits.start_seconds is not None and not capabilities.interrupt:
+            raise UnsupportedError(
+                f"engine {self.vm.name!r} cannot interrupt a module's start function"
+            )
+        if not capabilities.memory_limit and limits.bounds_memory:
+            raise UnsupportedError(f"engine {self.vm.name!r} cannot limit an instance's memory")
 
     def serialize(self) -> bytes:
         """The compiled module as an artifact for `VM.load` on the same engine and machine kind.

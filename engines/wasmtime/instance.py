@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
 from anywasm.core.gate import CallGate
@@ -45,7 +46,9 @@ class WasmtimeInstance(Instance):
                     memory_size=_limit(limits.memory_bytes),
                     table_elements=_limit(limits.table_elements),
                 )
-            self._native = self._start(module, imports)
+            seconds = None if limits is None else limits.start_seconds
+            with nullcontext() if seconds is None else self.deadline(seconds):
+                self._native = self._start(module, imports)
         except BaseException:
             self.close()
             raise

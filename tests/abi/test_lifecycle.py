@@ -291,6 +291,16 @@ def test_a_start_section_reaches_no_memory_and_does_no_harm(
     assert status.value == 6
 
 
+def test_a_start_section_that_does_not_end_is_stopped(
+    engine: str, start: Start, module_text: Text
+) -> None:
+    if not get_wasm_engine(engine).capabilities.interrupt:
+        pytest.skip(f"{engine} cannot interrupt a guest")
+    text = module_text("(func $on (loop $on (br $on)))", "(start $on)")
+    with pytest.raises(DeadlineExceededError):
+        start(text, limits=GuestLimits(start=0.05))
+
+
 def test_a_start_section_may_not_use_the_host_either(start: Start, module_text: Text) -> None:
     text = module_text("(func $go (drop (call $time (i32.const 8))))", "(start $go)", imports=TIME)
     with pytest.raises(AnyWasmError, match="proxy_get_current_time_nanoseconds may not be called"):

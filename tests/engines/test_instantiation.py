@@ -5,7 +5,14 @@ from typing import Any, ClassVar
 
 import pytest
 
-from anywasm.core.errors import InstantiationError, TrapError, TrapKind, UnsupportedError
+from anywasm.core.errors import (
+    ArgumentError,
+    DeadlineExceededError,
+    InstantiationError,
+    TrapError,
+    TrapKind,
+    UnsupportedError,
+)
 from anywasm.core.limits import ResourceLimits
 from anywasm.core.module import Module
 from anywasm.core.vm import VM
@@ -115,7 +122,35 @@ def test_segment_that_does_not_fit(wat: Callable[[str], Module], text: str) -> N
 def test_limits_that_are_not_claimed_are_refused(guest: Guest) -> None:
     module = guest(WAT, Starting)
     with pytest.raises(UnsupportedError, match="cannot limit an instance's memory"):
-        module.instantiate({"env": {"started": lambda value: None}}, ResourceLimits())
+        module.instantiate({"env": {"started": lambda value: None}}, ResourceLimits(1 << 20))
+
+
+ENDLESS = "(module (func $start (loop $on (br $on))) (start $start))"
+
+
+@pytest.mark.capable(interrupt=True)
+def test_an_endless_start_function_is_stopped(wat: Callable[[str], Module]) -> None:
+    module = wat(ENDLESS)
+    for _ in range(2):
+        with pytest.raises(DeadlineExceededError):
+            module.instantiate(limits=ResourceLimits(start_seconds=0.05))
+    with wat("(module)").instantiate(limits=ResourceLimits(start_seconds=0.05)) as instance:
+        assert instance._gate.expires is None
+
+
+@pytest.mark.capable(interrupt=False)
+def test_a_bound_on_the_start_function_that_is_not_claimed_is_refused(guest: Guest) -> None:
+    module = guest(WAT, Starting)
+    with pytest.raises(UnsupportedError, match="cannot interrupt a module's start function"):
+        module.instantiate({"env": {"started": id}}, ResourceLimits(start_seconds=1))
+
+
+@pytest.mark.parametrize(
+    "bad", [{"start_seconds": -1}, {"start_seconds": "1"}, {"memory_bytes": 1.5}]
+)
+def test_bounds_are_numbers(bad: dict[str, Any]) -> None:
+    with pytest.raises(ArgumentError, match="at least 0"):
+        ResourceLimits(**bad)
 
 
 @pytest.mark.capable(wasm=False)

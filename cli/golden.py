@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,6 +68,8 @@ def golden(
         from anywasm.testing.golden import GuestFinder, Outcome, Runner, read_cases
         from anywasm.testing.golden.report import data, details, summary, table
 
+    # What guests and host log is compared, or only tells again what differs.
+    logging.getLogger("anywasm").addHandler(logging.NullHandler())
     cases = read_cases(folder, case or ())
     runner = Runner(GuestFinder(wheels))
     results: list[CaseResult] = []

@@ -126,8 +126,9 @@ def _read_answer(reader: _Reader, method: str) -> Answer:
         return Answer(error=TIMEOUT if reader.timed_out else CLOSED)
     except (ValueError, IndexError):
         return Answer(error=MALFORMED)
-    values = {name: value for name, value in headers}
-    body, trailers = b"", ()
+    values = dict(headers)
+    body = b""
+    trailers: Fields = ()
     if method == "HEAD" or status in (204, 304):
         pass
     elif "chunked" in values.get("transfer-encoding", ""):

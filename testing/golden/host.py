@@ -52,7 +52,14 @@ class DeadPort:
         self._socket.close()
 
 
-def host_config(case: Case, wasm: Path, engine: str, echo_port: int, dead_port: int) -> AppConfig:
+def host_config(
+    case: Case,
+    wasm: Path,
+    engine: str,
+    echo_port: int,
+    dead_port: int,
+    profile: str | None = "envoy",
+) -> AppConfig:
     """What this host is told for a case.
 
     Args:
@@ -61,6 +68,7 @@ def host_config(case: Case, wasm: Path, engine: str, echo_port: int, dead_port: 
         engine: The engine to run it on.
         echo_port: Where the echo server listens, on 127.0.0.1.
         dead_port: Where nothing does.
+        profile: Whose extras the guest finds; None lets its ABI decide.
 
     Raises:
         ConfigError: When the case asks for something that cannot be.
@@ -79,7 +87,7 @@ def host_config(case: Case, wasm: Path, engine: str, echo_port: int, dead_port: 
         "root_id": case.root_id,
         "plugin_config": case.plugin_config,
         "failure_policy": case.failure_policy,
-        "profile": "envoy",
+        "profile": profile,
         "allow_on_headers_stop_iteration": case.plugin_config_extra.allow_on_headers_stop_iteration,
     }
     if case.capabilities is not None:

@@ -43,7 +43,7 @@ class AppConfig(Model):
     management: ManagementConfig | None = None
     """The management API; by default there is none, `{}` opens it at its default address."""
     watch: Switch = True
-    """Whether changed modules, and a changed configuration file, are taken up while running."""
+    """Whether changed modules are taken up while running."""
     drain_timeout: Duration = 10.0
     """How long running requests may still take when a plugin is replaced or the server stops."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -289,7 +289,7 @@ def test_plugin_with_an_unknown_hook_is_refused() -> None:
     plugin = Wrong()
     # It is not registered then, so that a second try says the same.
     for _ in range(2):
-        with pytest.raises(Exception, match="unknown hook 'register_engine'; known: .*_engines,"):
+        with pytest.raises(Exception, match=r"unknown hook 'register_engine'; known: .*_engines,"):
             register_plugin(plugin)
 
 

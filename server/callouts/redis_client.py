@@ -132,7 +132,7 @@ class RedisClient:
         name = None if tls is None else tls.server_name
 
         def protocol() -> RedisConnection:
-            return RedisConnection(self._loop, self._max_answer_bytes, self._ended)
+            return RedisConnection(self._max_answer_bytes, self._ended)
 
         if isinstance(endpoint, str):
             _, connection = await self._loop.create_unix_connection(

@@ -21,9 +21,13 @@ class RedisCommand:
         loop: The loop.
         query: The command as RESP.
         on_response: Told once, on the loop.
+
+    Attributes:
+        query: As given.
+        answers_before: How many answers its connection had received when it was sent.
     """
 
-    __slots__ = ("_loop", "_on_response", "_timer", "query", "sent_at")
+    __slots__ = ("_loop", "_on_response", "_timer", "answers_before", "query")
 
     def __init__(
         self,
@@ -35,7 +39,7 @@ class RedisCommand:
         self._on_response: Callable[[int, bytes], None] | None = on_response
         self._timer: asyncio.TimerHandle | None = None
         self.query = query
-        self.sent_at = 0.0
+        self.answers_before = 0
 
     @property
     def done(self) -> bool:

@@ -18,21 +18,17 @@ class RedisConnection(asyncio.Protocol):
     """Pipelines commands; answers come in their order.
 
     Args:
-        loop: The loop.
         max_answer_bytes: A longer answer ends the connection.
         on_ended: Told once it is gone, after the commands under way have failed.
     """
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, max_answer_bytes: int, on_ended: Ended
-    ) -> None:
-        self._loop = loop
+    def __init__(self, max_answer_bytes: int, on_ended: Ended) -> None:
         self._framer = RespFramer(max_answer_bytes)
         self._on_ended = on_ended
         self._pending: deque[RedisCommand] = deque()
         self._transport: asyncio.Transport | None = None
         self._reason: str | None = None
-        self._last_answer = 0.0
+        self._answers = 0
         self._retired = False
         self.closed = False
 
@@ -52,13 +48,13 @@ class RedisConnection(asyncio.Protocol):
         if self.closed or self._transport is None:
             command.finish(FAILED)
             return
-        command.sent_at = self._loop.time()
+        command.answers_before = self._answers
         self._pending.append(command)
         self._transport.write(command.query)
 
     def expired(self, command: RedisCommand) -> None:
         """Hear that a command's time is over: if no answer came meanwhile, the server hangs."""
-        if command in self._pending and self._last_answer < command.sent_at:
+        if command in self._pending and self._answers == command.answers_before:
             self.end("it does not answer")
 
     def retire(self) -> None:
@@ -90,11 +86,11 @@ class RedisConnection(asyncio.Protocol):
         except RespError as error:
             self.end(str(error))
             return
-        self._last_answer = self._loop.time()
         for answer in answers:
             if not self._pending:
                 self.end("it sends what nobody asked for")
                 return
+            self._answers += 1
             self._pending.popleft().finish(OK, answer)
         if self._retired and not self._pending:
             self.end(None)

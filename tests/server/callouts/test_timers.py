@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from functools import partial
 from typing import Any
 
 from anywasm.server.callouts import LoopTimers
@@ -27,7 +28,7 @@ def test_sooner_ones_come_first(looping: Any, kit: Any) -> None:
 
     def arm() -> None:
         for seconds in (0.06, 0.02, 0.04):
-            timers.call_later(seconds, lambda seconds=seconds: box.put(seconds))
+            timers.call_later(seconds, partial(box.put, seconds))
 
     looping.do(arm)
     assert [box.get() for _ in range(3)] == [0.02, 0.04, 0.06]

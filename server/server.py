@@ -8,7 +8,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from anywasm.abi.host import StateStore
+from anywasm.abi.host import HostServices, StateStore
 from anywasm.core.errors import AnyWasmError, ConfigError
 from anywasm.plugins.config import AppConfig, ListenerConfig, PluginConfig
 from anywasm.plugins.functions import FunctionService
@@ -23,7 +23,7 @@ from anywasm.server.http import HandlerFactory, Listener, buffered
 from anywasm.server.listeners import listen
 from anywasm.server.loop_home import LoopHome
 from anywasm.server.metrics import Metrics
-from anywasm.server.services import make_cluster, make_services
+from anywasm.server.services import close_services, make_cluster, make_services
 from anywasm.server.state import open_state_store
 from anywasm.server.upstream import UpstreamClusters
 
@@ -51,6 +51,7 @@ class Server:
         self._access_logs: list[AccessLog] = []
         self._executor = ThreadPoolExecutor(WAITING_THREADS, "anywasm-wait")
         self._watcher: PluginWatcher | None = None
+        self._services: HostServices | None = None
         self.manager: PluginManager
         self.metrics: Metrics
 
@@ -93,6 +94,7 @@ class Server:
         config = self.config
         loop = asyncio.get_running_loop()
         services = make_services(config, loop, self.clusters, self._stores, self.service.invoke)
+        self._services = services
         home = LoopHome()
         host = PluginHost(services, filters=set(config.filter_names), filter_home=lambda: home)
         self.manager = PluginManager(host, config.drain_timeout)
@@ -173,6 +175,8 @@ class Server:
                 _log.warning("listener %s: %d requests were cut", name, cut)
         if hasattr(self, "manager"):
             await loop.run_in_executor(None, self.manager.close)
+        if self._services is not None:
+            await close_services(self._services)
         self.clusters.close()
         for log in self._access_logs:
             log.close()

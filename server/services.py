@@ -22,7 +22,7 @@ def make_services(
     stores: Mapping[str, StateStore],
     invoke: ServiceInvoker,
 ) -> HostServices:
-    """The services of a server that runs on `loop`."""
+    """The services of a server that runs on `loop`; close them with `close_services`."""
     limits = config.abi_limits
     return HostServices(
         log=log_guest,
@@ -37,6 +37,13 @@ def make_services(
         shared_queues=SharedQueues(limits.queue_items, limits.queue_bytes),
         metrics=GuestMetrics(limits.metrics),
     )
+
+
+async def close_services(services: HostServices) -> None:
+    """Close what guests call through; after the guests, before the clusters. On the loop."""
+    for caller in (services.grpc, services.redis):
+        if isinstance(caller, (GrpcCalls, RedisCalls)):
+            await caller.close()
 
 
 def make_cluster(config: ClusterConfig) -> Cluster:

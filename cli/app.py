@@ -6,11 +6,13 @@ from typing import Annotated
 
 import typer
 
+from anywasm.cli.check import check
 from anywasm.cli.demo import demo
 from anywasm.cli.engines import engines
 from anywasm.cli.errors import Commands
 from anywasm.cli.golden import golden
 from anywasm.cli.inspect import inspect
+from anywasm.cli.run import run
 from anywasm.cli.start import start
 
 app = typer.Typer(
@@ -40,11 +42,13 @@ def anywasm_command(
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
 ) -> None:
-    """Run WebAssembly on any engine: proxy-wasm functions behind HTTP, and what helps with them."""
+    """Run WebAssembly on any engine: proxy-wasm filters and functions, and what helps with them."""
 
 
 app.command()(demo)
+app.command()(run)
 app.command()(start)
+app.command()(check)
 app.command()(engines)
 app.command()(inspect)
 app.command()(golden)

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from anywasm.core.errors import AnyWasmError, ConfigError, EngineNotFoundError
+from anywasm.core.errors import AnyWasmError, ConfigError, EngineNotFoundError, PluginError
 
 #: The command was used wrongly, or told something wrong.
 USAGE = 2
@@ -41,7 +41,12 @@ def extra(name: str) -> Iterator[None]:
 
 
 def exit_code(error: BaseException) -> int:
-    """The exit code that an error ends the process with."""
+    """The exit code that an error ends the process with.
+
+    A configuration that names a plugin which fails is right in itself.
+    """
+    if isinstance(error.__cause__, PluginError):
+        return FAILURE
     return USAGE if isinstance(error, (ConfigError, EngineNotFoundError)) else FAILURE
 
 

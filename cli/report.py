@@ -41,9 +41,14 @@ class ModuleReport:
             if unknown:
                 return f"proxy-wasm of an unknown version ({', '.join(unknown)})"
             return "no proxy-wasm module (exports no proxy_abi_version_*)"
-        if any(export.name == "proxy_get_id" for export in self.interface.exports):
+        if self.is_function:
             return "Layotto function (exports proxy_get_id)"
         return "proxy-wasm filter, or function called by its plugin's name"
+
+    @property
+    def is_function(self) -> bool:
+        """Whether it names itself, as only Layotto's functions do."""
+        return any(export.name == "proxy_get_id" for export in self.interface.exports)
 
     @property
     def execution(self) -> str | None:

@@ -23,7 +23,7 @@ async def listen(config: ListenerConfig, factory: HandlerFactory) -> Listener:
         address.port,
         _http_limits(config.limits),
         path=None if address.path is None else str(address.path),
-        ssl=None if config.tls is None else _tls(config.name, config.tls),
+        ssl=None if config.tls is None else make_tls_context(config.name, config.tls),
     )
     try:
         await listener.start()
@@ -48,7 +48,12 @@ def _http_limits(limits: LimitsConfig) -> HttpLimits:
     )
 
 
-def _tls(name: str, config: ListenerTlsConfig) -> ssl.SSLContext:
+def make_tls_context(name: str, config: ListenerTlsConfig) -> ssl.SSLContext:
+    """How the listener `name` speaks TLS.
+
+    Raises:
+        ConfigError: When its certificate, or that of its clients' authority, cannot be used.
+    """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
         context.load_cert_chain(config.cert_file, config.key_file)

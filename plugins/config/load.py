@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from anywasm.plugins.config.app import AppConfig
 from anywasm.plugins.config.document import Document, read_documents
 from anywasm.plugins.config.filters import are_filters, load_filters, only
 from anywasm.plugins.config.listener import ListenerConfig
+from anywasm.plugins.config.model import KeyPath
 from anywasm.plugins.config.route import DirectResponseConfig, RouteConfig
 from anywasm.plugins.config.validation import refuse_problems, validate
 
@@ -26,10 +28,13 @@ class LoadedConfig:
         config: The configuration.
         notices: What the file says without effect, or with another effect than it may seem; one
             line each, to be logged as warnings.
+        describe: One line about what a key path of `config` turned out to be: begins with the file
+            and, as far as it is known, the line and the key path in it.
     """
 
     config: AppConfig
-    notices: tuple[str, ...] = ()
+    notices: tuple[str, ...]
+    describe: Callable[[KeyPath, str], str]
 
 
 def load_config(path: Path) -> LoadedConfig:
@@ -55,12 +60,16 @@ def load_config(path: Path) -> LoadedConfig:
         config = validate(AppConfig, document, document.data)
         for name, store in config.state_stores.items():
             store.placed(document.place(("state_stores", name)))
-        return LoadedConfig(config)
+        return LoadedConfig(config, (), document.describe)
     refuse_problems(document, translation)
     config = validate(AppConfig, document, translation.data, translation.origin)
     for name, store in config.state_stores.items():
         store.placed(document.place(translation.origin(("state_stores", name))))
-    return LoadedConfig(config, document.describe_all(translation.notices))
+    return LoadedConfig(
+        config,
+        document.describe_all(translation.notices),
+        lambda key_path, message: document.describe(translation.origin(key_path), message),
+    )
 
 
 def _filters_alone(documents: tuple[Document, ...]) -> LoadedConfig:
@@ -76,4 +85,9 @@ def _filters_alone(documents: tuple[Document, ...]) -> LoadedConfig:
         (), f'there is no listener; {FILTERS_ADDRESS} answers 200 "ok" behind the filters'
     )
     config = AppConfig(listeners=(listener,), plugins=loaded.filters)
-    return LoadedConfig(config, (*loaded.notices, notice))
+    return LoadedConfig(
+        config,
+        (*loaded.notices, notice),
+        # The listener is nowhere in the file, and the filters are in another order there.
+        lambda key_path, message: f"{documents[0].path}: {message}",
+    )

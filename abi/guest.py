@@ -112,7 +112,8 @@ class Guest:
         self.allowed = plugin.allowed_capabilities
         self._interruptible = module.vm.capabilities.interrupt
         self._contexts: dict[int, Context] = {}
-        self._pending_done: dict[int, Context] = {}
+        #: What waits for `proxy_done`; None stands for what is being logged and deleted.
+        self._pending_done: dict[int, Context | None] = {}
         self._deferred: deque[Job] = deque()
         self._settling = False
         self._next_id = 0
@@ -384,15 +385,15 @@ class Guest:
 
     def done(self, context: Context) -> Status | None:
         """`proxy_done`: the guest has no more need of a context that it kept."""
-        if context.id not in self._pending_done or self.entered is None:
+        if self._pending_done.get(context.id) is not context:
             return Status.NOT_FOUND
-        if self._contexts.get(context.id) is context:
-            self._deferred.append(lambda: self._finish(context))
+        self._deferred.append(lambda: self._finish(context))
         return None
 
     def _finish(self, context: Context) -> None:
         if self._pending_done.get(context.id) is not context:
             return
+        self._pending_done[context.id] = None
         if isinstance(context, StreamContext):
             context.deadline = max(context.deadline, time.monotonic() + self.limits.call)
         try:

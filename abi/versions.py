@@ -52,7 +52,9 @@ def known_versions() -> tuple[AbiVersion, ...]:
     versions: dict[str, AbiVersion] = {}
 
     def register(name: str, marker: str, based_on: str = "0.2.1") -> None:
-        base = versions[based_on].lineage if based_on in versions else frozenset()
+        if based_on and based_on not in versions:
+            raise AbiError(f"ABI version {name} is based on {based_on}, which is not known")
+        base = versions[based_on].lineage if based_on else frozenset()
         versions.setdefault(name, AbiVersion(name, marker, base | {name}))
 
     register("0.1.0", "proxy_abi_version_0_1_0", "")

@@ -16,6 +16,7 @@ from anywasm.engines.null.memory import GuestMemory
 ALL = 0x7FFFFFFF
 
 _MASKS = {"u32": 0xFFFFFFFF, "i32": 0xFFFFFFFF, "u64": (1 << 64) - 1, "i64": (1 << 64) - 1}
+_DATA = frozenset({"data", "data?"})
 #: Where host functions write their results: nothing is at address 0, as in C.
 _RESULTS = 16
 _HEAP = 64
@@ -133,7 +134,7 @@ class NullFilter(NullGuest):
                 raw.append(value & _MASKS[kind])
         at = _RESULTS
         for kind in signature.outputs:
-            raw += (at, at + 4) if kind == "data" else (at,)
+            raw += (at, at + 4) if kind in _DATA else (at,)
             at += 8
         status = self._env[name](*raw)
         for address in held:
@@ -146,7 +147,7 @@ class NullFilter(NullGuest):
         return outputs if len(outputs) > 1 else outputs[0] if outputs else None
 
     def _output(self, kind: str, at: int) -> int | bytes:
-        if kind != "data":
+        if kind not in _DATA:
             return self.memory.read_u64(at) if kind == "u64" else self.memory.read_u32(at)
         address, size = self.memory.read_u32(at), self.memory.read_u32(at + 4)
         data = self.memory.read(address, size)

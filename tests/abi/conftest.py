@@ -13,14 +13,17 @@ from anywasm.abi.enums import LogLevel
 from anywasm.abi.guest import Guest, GuestLimits
 from anywasm.abi.host import HostServices
 from anywasm.abi.plugin import PluginIdentity
+from anywasm.abi.table import HOST_FUNCTIONS
 from anywasm.core.module import Module
 from anywasm.core.registry import engine_statuses, get_wasm_engine
+from anywasm.sdk.guests import guest_bytes
 
 #: Parameters of the host functions (proxy-wasm spec 0.2.1 and Layotto), each with an i32 result.
 ENV = {
     "proxy_log": "iii",
     "proxy_get_log_level": "i",
     "proxy_get_current_time_nanoseconds": "i",
+    "proxy_set_tick_period_milliseconds": "i",
     "proxy_get_buffer_bytes": "iiiii",
     "proxy_get_buffer_status": "iii",
     "proxy_set_buffer_bytes": "iiiii",
@@ -31,12 +34,41 @@ ENV = {
     "proxy_add_header_map_value": "iiiii",
     "proxy_replace_header_map_value": "iiiii",
     "proxy_remove_header_map_value": "iii",
+    "proxy_get_status": "iii",
     "proxy_send_local_response": "iiiiiiii",
     "proxy_set_effective_context": "i",
+    "proxy_done": "",
     "proxy_continue_stream": "i",
     "proxy_close_stream": "i",
+    "proxy_http_call": "iiiiiiiiii",
+    "proxy_grpc_call": "iiiiiiiiiiii",
+    "proxy_grpc_stream": "iiiiiiiii",
+    "proxy_grpc_send": "iiii",
+    "proxy_grpc_cancel": "i",
+    "proxy_grpc_close": "i",
+    "proxy_set_shared_data": "iiiii",
+    "proxy_get_shared_data": "iiiii",
+    "proxy_register_shared_queue": "iii",
+    "proxy_resolve_shared_queue": "iiiii",
+    "proxy_enqueue_shared_queue": "iii",
+    "proxy_dequeue_shared_queue": "iii",
+    "proxy_define_metric": "iiii",
+    "proxy_record_metric": "iI",
+    "proxy_increment_metric": "iI",
+    "proxy_get_metric": "ii",
+    "proxy_get_property": "iiii",
+    "proxy_set_property": "iiii",
+    "proxy_call_foreign_function": "iiiiii",
     "proxy_invoke_service": "iiiiiiii",
     "proxy_get_state": "iiiiii",
+}
+
+#: What Higress adds.
+HIGRESS = {
+    "proxy_redis_init": "iiiiiii",
+    "proxy_redis_call": "iiiii",
+    "proxy_get_upstream_hosts": "ii",
+    "proxy_inject_encoded_data_to_filter_chain": "iii",
 }
 
 #: Parameters of WASI preview 1, each with an errno as its result, except `proc_exit`.
@@ -140,12 +172,14 @@ def _trampoline(module: str, name: str, letters: str) -> tuple[str, str]:
 
 
 @cache
-def _trampolines(wasi: str) -> str:
+def _trampolines(wasi: str, version: str, callbacks: str) -> str:
+    env = ENV | HIGRESS if version == "0_2_100" else ENV
     imports, functions = zip(
-        *[_trampoline("env", name, letters) for name, letters in ENV.items()],
+        *[_trampoline("env", name, letters) for name, letters in env.items()],
         *[_trampoline(wasi, name, letters) for name, letters in WASI.items()],
     )
-    return "\n".join(["(module", *imports, MEMORY, MARKER, ALLOCATOR, *functions, ")"])
+    marker = MARKER.replace("0_2_1", version)
+    return "\n".join(["(module", *imports, MEMORY, marker, ALLOCATOR, *functions, callbacks, ")"])
 
 
 @cache
@@ -210,6 +244,71 @@ class Probe:
         status = self.call(name, *args, at, at + 4)
         return status, self.given(at) if status == 0 else b""
 
+    def tell(
+        self, name: str, *values: int | str | bytes, context: Any = None
+    ) -> int | tuple[Any, ...]:
+        """Call a function with strings as data; its status, or its outputs where that is OK."""
+        free = self._free
+        args: list[int] = []
+        for value in values:
+            data = value.encode() if isinstance(value, str) else value
+            args += self.put(data) if isinstance(data, bytes) else (data,)
+        outputs = HOST_FUNCTIONS[name].signature.outputs
+        at = self.cell(16 * len(outputs)) + 15 & ~15
+        for index, kind in enumerate(outputs):
+            cell = at + 8 * index
+            args += (cell, cell + 4) if kind.startswith("data") else (cell,)
+        status: int = self.call(name, *args, context=context)
+        self._free = free
+        if status or not outputs:
+            return status
+        reads = {"data": self.given, "data?": self.given, "u32": self.u32, "u64": self.u64}
+        return tuple(reads[kind](at + 8 * index) for index, kind in enumerate(outputs))
+
+
+class Scripted:
+    """The guest `hostcalls`, which follows its script, and what it logs."""
+
+    def __init__(self, module: Module, identity: PluginIdentity, services: dict[str, Any]) -> None:
+        self.lines: list[str] = []
+        services.setdefault("log", lambda level, plugin, line: self.lines.append(line))
+        self.guest = Guest(module, identity, HostServices(**services))
+        self.identity = identity
+
+    def start(self) -> Any:
+        """Make its root context; the lines of that are dropped."""
+        root = self.guest.create_root(self.identity)
+        self.lines.clear()
+        return root
+
+    def said(self) -> list[str]:
+        """What it has logged since the last time."""
+        said = self.lines[:]
+        self.lines.clear()
+        return said
+
+
+@pytest.fixture
+def scripted(engine: str, made: list[Guest]) -> Callable[..., Scripted]:
+    """Starts the guest `hostcalls` with a script: lines of phase, function and arguments."""
+
+    def scripted(script: str = "", vm_script: str = "", **more: Any) -> Scripted:
+        names = {"root_id", "vm_id", "profile", "allowed_capabilities"}
+        given = {name: more.pop(name) for name in names & set(more)}
+        identity = PluginIdentity(
+            "scripted", configuration=script.encode(), vm_configuration=vm_script.encode(), **given
+        )
+        scripted = Scripted(_hostcalls(engine), identity, more)
+        made.append(scripted.guest)
+        return scripted
+
+    return scripted
+
+
+@cache
+def _hostcalls(engine: str) -> Module:
+    return get_wasm_engine(engine).compile(guest_bytes("hostcalls"))
+
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     # Not when this file is read: pytest's fault handler must be in place before engines install
@@ -270,9 +369,11 @@ def probing(compiled: Callable[[str], Module], made: list[Guest]) -> Callable[..
     def make(
         identity: PluginIdentity | None = None,
         wasi: str = "wasi_snapshot_preview1",
+        version: str = "0_2_1",
+        callbacks: str = "",
         **services: Any,
     ) -> Probe:
-        module = compiled(_trampolines(wasi))
+        module = compiled(_trampolines(wasi, version, callbacks))
         probe = Probe(module, identity or PluginIdentity("probe"), services)
         made.append(probe.guest)
         return probe

@@ -79,6 +79,7 @@ def unsupported(type: FuncType, v128: bool) -> str | None:
 
 def refusal(name: str, reason: str) -> Callable[..., Any]:
     """A callable that says why it cannot be called."""
+
     def refuse(*args: object) -> None:
         raise UnsupportedError(f"{name}: {reason}")
 

@@ -68,6 +68,7 @@ EpochCallback = ctypes.CFUNCTYPE(
     Pointer, Pointer, Pointer, ctypes.POINTER(ctypes.c_uint64), Pointer
 )
 
+
 @atexit.register
 def _leave_the_rest_to_the_system() -> None:
     """When the process ends, the binding's functions go before its objects, which then complain."""

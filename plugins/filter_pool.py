@@ -27,10 +27,14 @@ class FilterPool:
         make: Makes and starts one instance; may raise any `AnyWasmError`.
         size: How many.
         failure_policy: `fail_reload`: a broken instance is replaced when the next stream comes,
-            after growing pauses; `fail_closed`: every stream fails until the plugin is reloaded,
-            but an instance that only took too long is replaced, as Envoy has no deadlines to
-            follow; `fail_open`: streams pass without the filter until then.
+            after growing pauses; `fail_closed`: every stream fails until the plugin is reloaded;
+            `fail_open`: streams pass without the filter until then. An instance that only took too
+            long is replaced under `fail_closed`, too: Envoy, which has no deadline, has no rule.
         backoff: The first and the longest pause, in seconds.
+
+    Attributes:
+        replaced: How many instances were made in the place of broken ones.
+        last_failure: What broke the last one, or None.
     """
 
     def __init__(
@@ -50,9 +54,9 @@ class FilterPool:
         self._slots: list[Slot] = []
         self._closed = False
         self._failures = 0
-        self._overdue = False
         self._made_at = 0.0
         self._retry_at = 0.0
+        self._stuck = False
         self.replaced = 0
         self.last_failure: str | None = None
 
@@ -72,7 +76,7 @@ class FilterPool:
 
     @property
     def slots(self) -> tuple[Slot, ...]:
-        """The instances that exist now."""
+        """The instances that exist now, broken ones that still have streams among them."""
         with self._changed:
             return tuple(self._slots)
 
@@ -93,18 +97,35 @@ class FilterPool:
             FilterFailedError: When there is none, under `fail_closed` and `fail_reload`.
             PoolClosedError: After `close`.
         """
-        if self._closed:
-            raise PoolClosedError(f"plugin {self._plugin!r} was replaced or removed")
-        slots = [slot for slot in self._slots if slot.guest.failed is None]
-        if len(slots) < len(self._slots):
-            self._sort_out()
-        if not slots or (len(slots) < self._size and self._policy == "fail_reload"):
-            slots += self._replace(needed=not slots)
-        if not slots:
-            return None
-        slot = slots[0] if len(slots) == 1 else min(slots, key=lambda slot: slot.streams)
-        slot.streams += 1
+        slot, working = self._take()
+        if slot is not None and working >= self._size:
+            return slot
+        self._sort_out()
+        try:
+            made = self._replace(needed=slot is None)
+        except BaseException:
+            if slot is not None:
+                self.unbind(slot)
+            raise
+        if slot is None and made:
+            slot = self._take()[0]
         return slot
+
+    def _take(self) -> tuple[Slot | None, int]:
+        """The working instance with the fewest streams, with one more, and how many there are."""
+        with self._changed:
+            if self._closed:
+                raise PoolClosedError(f"plugin {self._plugin!r} was replaced or removed")
+            best: Slot | None = None
+            working = 0
+            for slot in self._slots:
+                if slot.guest.failed is None:
+                    working += 1
+                    if best is None or slot.streams < best.streams:
+                        best = slot
+            if best is not None:
+                best.streams += 1
+            return best, working
 
     def _sort_out(self) -> None:
         """Drop broken instances that serve no stream any more, and note that they broke."""
@@ -113,7 +134,7 @@ class FilterPool:
             for slot in broken:
                 if not slot.noted:
                     slot.noted = True
-                    self._overdue = isinstance(slot.guest.failed, DeadlineExceededError)
+                    self._stuck = isinstance(slot.guest.failed, DeadlineExceededError)
                     self._note_failure(str(slot.guest.failed))
             gone = [slot for slot in broken if not slot.streams]
             self._slots = [slot for slot in self._slots if slot not in gone]
@@ -128,22 +149,27 @@ class FilterPool:
         self._failures = 1 if now - self._made_at > longest else self._failures + 1
         pause = 0.0
         if self._failures > 1:
-            pause = min(longest, first * 2 ** (self._failures - 2)) * random.uniform(0.8, 1.2)
+            # More doublings than this only overflow.
+            pause = first * 2 ** min(self._failures - 2, 64)
+            pause = min(longest, pause) * random.uniform(0.8, 1.2)
         self._retry_at = now + pause
 
-    def _replace(self, needed: bool) -> list[Slot]:
+    def _replace(self, needed: bool) -> bool:
+        """Make an instance if the policy and the time allow it; whether it was made."""
         if self._policy == "fail_open":
-            return []
-        if self._policy == "fail_closed" and not self._overdue:
-            raise FilterFailedError(f"filter {self._plugin!r} has failed: {self.last_failure}")
-        if time.monotonic() < self._retry_at:
+            return False
+        if self._policy == "fail_closed" and not self._stuck:
             if needed:
-                left = self._retry_at - time.monotonic()
+                raise FilterFailedError(f"filter {self._plugin!r} has failed: {self.last_failure}")
+            return False
+        left = self._retry_at - time.monotonic()
+        if left > 0:
+            if needed:
                 raise FilterFailedError(
                     f"filter {self._plugin!r} has failed: {self.last_failure}; "
                     f"it is started again in {left:.1f} s"
                 )
-            return []
+            return False
         try:
             slot = self._make()
         except AnyWasmError as error:
@@ -151,27 +177,36 @@ class FilterPool:
             _log.error("filter %s: cannot replace a broken instance: %s", self._plugin, error)
             if needed:
                 raise FilterFailedError(f"filter {self._plugin!r} cannot start: {error}") from error
-            return []
+            return False
         self._made_at = time.monotonic()
         self.replaced += 1
+        return self._add(slot)
+
+    def _add(self, slot: Slot) -> bool:
         with self._changed:
-            self._slots.append(slot)
-        return [slot]
+            if not self._closed:
+                self._slots.append(slot)
+                return True
+        self._close_quietly(slot)
+        return False
 
     def unbind(self, slot: Slot) -> None:
         """Note that a stream has ended."""
-        slot.streams -= 1
-        if slot.streams:
-            return
         with self._changed:
-            surplus = self._closed or len(self._slots) > self._size
-            if surplus and slot in self._slots:
+            slot.streams -= 1
+            if slot.streams or slot not in self._slots:
+                return
+            broken = slot.guest.failed is not None
+            # A broken one may be the policy's proof of failure; it goes when the next stream comes.
+            surplus = self._closed or (not broken and self._working() > self._size)
+            if surplus:
                 self._slots.remove(slot)
-            else:
-                surplus = False
-            self._changed.notify_all()
+                self._changed.notify_all()
         if surplus:
             self._close_quietly(slot)
+
+    def _working(self) -> int:
+        return sum(slot.guest.failed is None for slot in self._slots)
 
     def resize(self, size: int) -> None:
         """Change the number of instances; surplus ones go once their streams have ended.
@@ -180,16 +215,24 @@ class FilterPool:
             AnyWasmError: When an instance cannot be made; the pool keeps what it has.
         """
         with self._changed:
-            self._size = size
-            spare = [slot for slot in self._slots if not slot.streams]
-            surplus = spare[: max(0, len(self._slots) - size)]
+            working = [slot for slot in self._slots if slot.guest.failed is None]
+            spare = [slot for slot in working if not slot.streams]
+            surplus = spare[: max(0, len(working) - size)]
             self._slots = [slot for slot in self._slots if slot not in surplus]
+            missing = size - (len(working) - len(surplus))
         for slot in surplus:
             self._close_quietly(slot)
-        while len(self._slots) < size:
-            slot = self._make()
-            with self._changed:
-                self._slots.append(slot)
+        made: list[Slot] = []
+        try:
+            while len(made) < missing:
+                made.append(self._make())
+        except BaseException:
+            for slot in made:
+                self._close_quietly(slot)
+            raise
+        self._size = size
+        for slot in made:
+            self._add(slot)
 
     def close(self, drain: float) -> bool:
         """Bind no new streams, and free every instance once its streams have ended.
@@ -204,9 +247,10 @@ class FilterPool:
             )
             free = [slot for slot in self._slots if not slot.streams]
             self._slots = [slot for slot in self._slots if slot.streams]
+            left = len(self._slots)
         for slot in free:
             self._close_quietly(slot)
-        return not self._slots
+        return not left
 
     def _close_quietly(self, slot: Slot) -> None:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Hashable
 from functools import cached_property
+from typing import TypeVar
 
 from anywasm.abi.guest import Guest, GuestLimits
 from anywasm.abi.imports import blocks
@@ -18,9 +19,16 @@ from anywasm.plugins.filter_pool import FilterPool
 from anywasm.plugins.home import AnyThread, Home, OwnThread
 from anywasm.plugins.host import PluginHost
 from anywasm.plugins.pool import InstancePool, Slot
+from anywasm.plugins.poster import Poster
+from anywasm.plugins.shared_vms import SharedHome, SharedVm
 from anywasm.plugins.source import ModuleSource, read_source
 
+T = TypeVar("T")
+
 _versions = itertools.count(1)
+
+#: Host functions by which a guest can put pieces of body behind what it passes on (Higress).
+_INJECTING = frozenset({"proxy_inject_encoded_data_to_filter_chain", "proxy_call_foreign_function"})
 
 
 class Plugin:
@@ -36,6 +44,7 @@ class Plugin:
         inline: Whether it may run on the event loop: its module imports nothing that waits.
         profile: `envoy` or `higress`.
         changes_bodies: Whether its module can change bodies at all.
+        injects: Whether it may put pieces of body of its own behind what it passes on (Higress).
         stops_iteration: Whether a filter that pauses on headers still gets the body.
     """
 
@@ -59,6 +68,9 @@ class Plugin:
         higress = config.profile is None and abi_version(module).name == "0.2.100"
         self.profile = "higress" if higress else config.profile or "envoy"
         self.changes_bodies = any(item.name == "proxy_set_buffer_bytes" for item in module.imports)
+        self.injects = self.profile == "higress" and any(
+            item.name in _INJECTING for item in module.imports
+        )
         # What Envoy calls StopIteration: a filter that pauses on headers still gets the body.
         stops = config.allow_on_headers_stop_iteration
         self.stops_iteration = self.profile == "higress" if stops is None else stops
@@ -91,6 +103,7 @@ class Plugin:
         module = host.compiler.compile(config.vm_config.engine, source)
         try:
             plugin = cls(config, source, module, host)
+            plugin._try_out()
             plugin.pool.start()
         except AnyWasmError as error:
             raise PluginStartError(f"plugin {config.name!r} cannot start: {error}") from error
@@ -139,23 +152,68 @@ class Plugin:
         return _at(home, make)
 
     def _make_filter(self) -> Slot:
-        home = self._host.filter_home()
+        key = self._sharing_key()
+        if key is not None:
+            return self._join(key)
+        home = self._new_home()
 
         def make() -> Slot:
-            vms, key = self._host.vms, self._sharing_key()
-            guest = self._make_guest() if key is None else vms.enter(key, self._make_guest)
-            leave = None if key is None else vms.leave
+            guest = self._make_guest()
+            poster = guest.poster = Poster(guest, home)
             try:
-                slot = Slot(guest, guest.create_root(self.identity), home, leave=leave)
+                slot = Slot(guest, guest.create_root(self.identity), home)
             except BaseException:
-                if leave is None or leave(guest):
-                    guest.close()
+                guest.close()
                 raise
-            guest.poster = lambda job: home.post(lambda: guest.run_soon(job))
+            poster.open()
             return slot
 
-        # An instance that may be used by any thread is started in this one, which may wait.
-        return _at(home, make) if self._thread_bound else make()
+        # One that may be used by any thread is started in this one, which may wait.
+        return make() if self.inline and not self._thread_bound else _at(home, make)
+
+    def _new_home(self) -> Home:
+        """Where a filter's streams call it."""
+        return self._host.filter_home() if self.inline else OwnThread(f"anywasm-{self.name}")
+
+    def _join(self, key: Hashable) -> Slot:
+        """Move into a VM that others may be using: everything happens where they call it."""
+        vms = self._host.vms
+
+        def make_vm() -> SharedVm:
+            home = self._new_home()
+            guest = _at(home, self._make_guest)
+            poster = guest.poster = Poster(guest, home)
+            poster.open()
+            return SharedVm(guest, home)
+
+        vm = vms.enter(key, make_vm)
+        home = SharedHome(vm)
+
+        def make() -> Slot:
+            try:
+                root = vm.guest.create_root(self.identity)
+            except BaseException:
+                if vms.leave(vm):
+                    vm.guest.close()
+                raise
+            return Slot(vm.guest, root, home, leave=lambda _: vms.leave(vm))
+
+        return _at(home, make)
+
+    def _try_out(self) -> None:
+        """Start a filter once in a VM of its own before it moves in with others.
+
+        What breaks there would break them, too. Envoy does so with every configuration.
+        """
+        key = self._sharing_key() if self.is_filter else None
+        if key is None or not self._host.vms.has(key):
+            return
+        guest = self._make_guest()
+        guest.poster = lambda job: None  # nothing that it asks for is answered
+        try:
+            guest.create_root(self.identity)
+        finally:
+            guest.close()
 
     def _make_guest(self) -> Guest:
         return Guest(self.module, self.identity, self._host.services, self._limits)
@@ -175,6 +233,8 @@ class Plugin:
             vm.configuration,
             tuple(sorted(vm.env.items())),
             self.config.capabilities,
+            self._limits,
+            self.inline,
         )
 
     def _learn_id(self, guest: Guest) -> None:
@@ -194,7 +254,7 @@ class Plugin:
         return f"<plugin {self.name!r} version {self.version}, id {self.id!r}>"
 
 
-def _at(home: Home, make: Callable[[], Slot]) -> Slot:
+def _at(home: Home, make: Callable[[], T]) -> T:
     """Make an instance in its home, which is closed when that fails."""
     try:
         return home.run(make)

@@ -4,12 +4,52 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import TypeVar
 
 from anywasm.abi.guest import Guest
+from anywasm.plugins.home import Home
+
+T = TypeVar("T")
+
+
+@dataclass(eq=False, slots=True)
+class SharedVm:
+    """A guest, and the one place where all that share it call it.
+
+    Attributes:
+        guest: The guest.
+        home: Where it runs.
+        users: How many plugins live in it.
+    """
+
+    guest: Guest
+    home: Home
+    users: int = 0
+
+
+class SharedHome(Home):
+    """A shared VM's home, for one of its users: it closes with the last of them."""
+
+    def __init__(self, vm: SharedVm) -> None:
+        self._vm = vm
+
+    def run(self, job: Callable[[], T]) -> T:
+        """Run `job` where the guest lives, and wait for it."""
+        return self._vm.home.run(job)
+
+    def post(self, job: Callable[[], None]) -> None:
+        """Run `job` where the guest lives, without waiting."""
+        self._vm.home.post(job)
+
+    def close(self) -> None:
+        """Run nothing more, once nobody uses the guest."""
+        if not self._vm.users:
+            self._vm.home.close()
 
 
 class SharedVms:
-    """Guests by what they are made of. Thread-safe.
+    """VMs by what they are made of. Thread-safe.
 
     Plugins with equal `vm_id`, module and VM configuration live in one guest, each with a root
     context of its own; the last to leave closes it. A guest that has failed is not shared further.
@@ -17,25 +57,46 @@ class SharedVms:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._guests: dict[Hashable, Guest] = {}
-        self._users: dict[Guest, int] = {}
+        self._vms: dict[Hashable, SharedVm] = {}
 
-    def enter(self, key: Hashable, make: Callable[[], Guest]) -> Guest:
-        """The guest for `key`, made if need be. Leave it with `leave`."""
+    def has(self, key: Hashable) -> bool:
+        """Whether there is a working VM for `key`."""
         with self._lock:
-            guest = self._guests.get(key)
-            if guest is None or guest.failed is not None:
-                guest = self._guests[key] = make()
-            self._users[guest] = self._users.get(guest, 0) + 1
-            return guest
+            return self._living(key) is not None
 
-    def leave(self, guest: Guest) -> bool:
+    def _living(self, key: Hashable) -> SharedVm | None:
+        vm = self._vms.get(key)
+        return None if vm is None or vm.guest.failed is not None else vm
+
+    def enter(self, key: Hashable, make: Callable[[], SharedVm]) -> SharedVm:
+        """The VM for `key`, made if need be. Leave it with `leave`.
+
+        Raises:
+            AnyWasmError: What `make` raises.
+        """
+        with self._lock:
+            vm = self._living(key)
+            if vm is not None:
+                vm.users += 1
+                return vm
+        # Not under the lock: it may take long, and need a thread that waits for the lock.
+        made = make()
+        with self._lock:
+            vm = self._living(key)
+            if vm is None:
+                vm = self._vms[key] = made
+            vm.users += 1
+        if vm is not made:  # somebody else was faster
+            made.home.run(made.guest.close)
+            made.home.close()
+        return vm
+
+    def leave(self, vm: SharedVm) -> bool:
         """Note that a user has gone; True when it was the last, who must close the guest."""
         with self._lock:
-            self._users[guest] -= 1
-            if self._users[guest]:
+            vm.users -= 1
+            if vm.users:
                 return False
-            del self._users[guest]
-            for key in [key for key, value in self._guests.items() if value is guest]:
-                del self._guests[key]
+            for key in [key for key, value in self._vms.items() if value is vm]:
+                del self._vms[key]
             return True

@@ -17,7 +17,7 @@ from anywasm.plugins.manager import PluginManager
 from anywasm.plugins.router import FunctionRouter
 from anywasm.plugins.watcher import PluginWatcher
 from anywasm.server.admin import AdminListener, make_app
-from anywasm.server.filters import AccessLog, FilterListener, RouteTable
+from anywasm.server.filters import AccessLog, FilterListener, IdleWatch, RouteTable
 from anywasm.server.functions import FunctionRoute
 from anywasm.server.http import HandlerFactory, Listener, buffered
 from anywasm.server.listeners import listen
@@ -140,6 +140,7 @@ class Server:
         return buffered(route, config.limits.max_body_bytes)
 
     def _filters(self, config: ListenerConfig) -> HandlerFactory:
+        loop = asyncio.get_running_loop()
         log = config.access_log
         access_log = None if log is None else AccessLog(log.path, log.format)
         if access_log is not None:
@@ -153,9 +154,11 @@ class Server:
             max_buffer=config.limits.max_buffer_bytes,
             generate_request_id=config.generate_request_id,
             use_remote_address=config.use_remote_address,
+            upgrade=frozenset(name.lower().encode() for name in config.upgrade),
+            idle=IdleWatch(loop, config.limits.stream_idle_timeout),
             access_log=access_log,
             count=self.metrics.stream_counter(config.name),
-            loop=asyncio.get_running_loop(),
+            loop=loop,
         )
 
     async def stop(self) -> None:

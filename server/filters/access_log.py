@@ -20,6 +20,8 @@ _log = logging.getLogger("anywasm.server")
 
 _OPERATOR = re.compile(r"%([A-Z_0-9]+)(?:\(([^)]*)\))?(?::(\d+))?%")
 
+_QUOTING = frozenset('"\\')
+
 Field = Callable[["FilterChain"], "str | None"]
 
 
@@ -64,10 +66,14 @@ class AccessLog:
 
 
 def _clean(value: str | None) -> str:
-    """A value that cannot break the line it is in."""
+    """A value that cannot break the line, or the quotes, that it is in."""
     if value is None:
         return "-"
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in value)
+    if value.isprintable() and not _QUOTING.intersection(value):
+        return value
+    return "".join(
+        c if c.isprintable() and c not in _QUOTING else f"\\x{ord(c):02x}" for c in value
+    )
 
 
 def _compile(format: str) -> list[str | Field]:

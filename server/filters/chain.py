@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import logging
 import time
-import uuid
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from anywasm.abi.context import LocalResponse
@@ -18,30 +16,29 @@ from anywasm.abi.headers import HeaderMap
 from anywasm.abi.pairs import encode_pairs
 from anywasm.abi.stream_info import StreamInfo
 from anywasm.core.errors import DeadlineExceededError
-from anywasm.plugins.errors import FilterFailedError, PoolClosedError
+from anywasm.server.filters.assembly import assemble
 from anywasm.server.filters.direction import REQUEST, Direction, Sink
 from anywasm.server.filters.downstream import Downstream
-from anywasm.server.filters.local_reply import LocalReply
-from anywasm.server.filters.message import forwarded_source, request_headers
+from anywasm.server.filters.holds import Holds
+from anywasm.server.filters.local_reply import FAILED, LocalReply
+from anywasm.server.filters.message import content_length, request_headers
 from anywasm.server.filters.route import Route
 from anywasm.server.filters.router import Router
 from anywasm.server.filters.stage import FilterStage
+from anywasm.server.filters.timers import StreamTimers
+from anywasm.server.filters.tunnel import Tunnel
 from anywasm.server.http import Headers, HttpExchange
 
 if TYPE_CHECKING:
-    import asyncio
-
-    from anywasm.plugins.wrapper import PluginWrapper
     from anywasm.server.filters.listener import FilterListener
     from anywasm.server.upstream import UpstreamPool
 
 _log = logging.getLogger("anywasm.server.filters")
 
-_FAILED = "wasm_fail_stream"
 _CLOSED = "wasm_close_stream"
 _DISCONNECTED = "downstream_remote_disconnect"
-#: Seconds after which a stream that nobody resumes ends, where its route says nothing.
-_NO_ROUTE_TIMEOUT = 15.0
+#: How the reasons of resets begin that come from the client's side.
+_CLIENT = ("the client", "the connection failed")
 
 
 class FilterChain:
@@ -52,83 +49,115 @@ class FilterChain:
         request: The request's headers.
         response: The response's headers as they were sent, or None.
         response_trailers: The response's trailers, or None.
+        request_length: The length that the client declared for the request's body, or None.
+        response_length: The length that the response's body had when it entered the filters.
         info: What guests may ask about the stream.
-        table: The routes.
         route: The route of the request as it was last looked for.
         pool: The upstream of that route, or None.
         flags: Envoy's response flags.
         plugin: The filter that answered or failed, or None.
+        stages: The filters, in request order.
+        request_way: Where the request enters them.
+        response_way: Where the response enters them.
+        tunnel: For a client that may switch protocols.
+        timers: What ends it when it takes too long.
+        request_holds: Why the client has to wait.
+        response_holds: Why the upstream has to wait.
+        request_may_change: Whether a filter may change the request's body.
+        response_may_change: Whether a filter may change the response's body.
+        deciding: Whether the request goes on; not any more once the host or a filter answers it.
         superseded: Whether the client was answered past the filters, who see nothing more then.
         finished: Whether the exchange is over.
         deadline: For guests' contexts: none of their own, the route's timeout ends the stream.
+        active: See `IdleWatch`.
     """
 
-    deadline = float("inf")
     request: HeaderMap
-    response: HeaderMap | None
-    response_trailers: HeaderMap | None
     info: StreamInfo
-    flags: str
-    plugin: str | None
+    deadline = float("inf")
+    response: HeaderMap | None = None
+    response_trailers: HeaderMap | None = None
+    response_length: int | None = None
+    route: Route | None = None
+    pool: UpstreamPool | None = None
+    flags = ""
+    plugin: str | None = None
+    tunnel: Tunnel | None = None
+    request_may_change = False
+    response_may_change = False
+    deciding = True
+    superseded = False
+    finished = False
+    active = 0
+    _responding = False
+    _cutting = False
+    _routed_for: bytes | None = None
 
     def __init__(self, listener: FilterListener, exchange: HttpExchange) -> None:
         self.listener = listener
-        self.table = listener.table
-        self.request = HeaderMap()
-        self.response: HeaderMap | None = None
-        self.response_trailers: HeaderMap | None = None
-        self.info = StreamInfo()
-        self.route: Route | None = None
-        self.pool: UpstreamPool | None = None
         self._exchange = exchange
         self._began = time.monotonic()
-        self._stages: list[FilterStage] = []
+        self.request_length = exchange.content_length
+        if listener.upgrade and not exchange.has_body and exchange.asks_upgrade:
+            protocol = dict(exchange.headers)[b"upgrade"]
+            if protocol.lower() in listener.upgrade:
+                self.tunnel = Tunnel(self, exchange, protocol)
+        self.request = request_headers(exchange, listener, self.tunnel is not None)
+        self.info = StreamInfo(
+            time.time_ns(),
+            "HTTP/" + exchange.http_version,
+            source=exchange.peer_address,
+            destination=exchange.local_address,
+            connection_id=exchange.connection_id,
+            virtual_host_name=listener.virtual_host,
+            node_id=listener.node_id,
+        )
+        self.stages: list[FilterStage] = []
         self._router = Router(self)
         self._downstream = Downstream(self, exchange)
-        self._request_way: Sink = self._router
-        self._response_way: Sink = self._downstream
-        self._deciding = True
-        self._responding = False
-        self.flags = ""
-        self.plugin: str | None = None
-        self.superseded = False
-        self.finished = False
-        self._held_back = 0
-        self._timer: asyncio.TimerHandle | None = None
+        self.timers = StreamTimers(self, listener.loop)
+        self.request_holds = Holds(exchange.pause_reading, exchange.resume_reading)
+        self.response_holds = Holds(self._router.pause, self._router.resume)
+        self.request_way: Sink = self._router
+        self.response_way: Sink = self._downstream
 
     # --- as a RequestHandler ---
 
     def on_request_headers(self, end_stream: bool) -> None:
         """Build the chain and let the request in."""
-        self._describe()
-        self.routed(self.table.match(self.request))
-        failure = self._build()
-        if failure is not None:
-            self.local_reply(LocalReply(503, details=_FAILED))
-        else:
-            self._request_way.headers(self.request, end_stream)
+        exchange = self._exchange
+        self.listener.idle.add(self)
+        # Asked for once somebody wants the body: a filter may refuse it unseen.
+        exchange.hold_continue = exchange.expect_continue
+        self.find_route()
+        assemble(self, self._router, self._downstream)
+        # Like Envoy, which takes what follows an upgrade for a body.
+        self.request_way.headers(self.request, end_stream and self.tunnel is None)
         self.flush()
 
     def on_request_data(self, data: bytes, end_stream: bool) -> None:
         """Let a piece of its body in."""
+        self.touch()
         self.info.request_size += len(data)
-        if self._deciding:
-            self._request_way.data(data, end_stream)
+        if self.deciding:
+            self.request_way.data(data, end_stream)
             self.flush()
 
     def on_request_trailers(self, trailers: Headers) -> None:
         """Let its trailers in."""
-        if self._deciding:
-            self._request_way.trailers(HeaderMap(trailers))
+        self.touch()
+        if self.deciding:
+            self.request_way.trailers(HeaderMap(trailers))
             self.flush()
 
     def on_unwritable(self) -> None:
         """The client reads slowly: so do we."""
-        self._router.pause_response(True)
+        self.response_holds.set(self, True)
 
     def on_writable(self) -> None:
         """The client has caught up."""
-        self._router.pause_response(False)
+        self.touch()
+        self.response_holds.set(self, False)
 
     def on_complete(self) -> None:
         """The response is on its way."""
@@ -136,122 +165,70 @@ class FilterChain:
 
     def on_reset(self, reason: str) -> None:
         """The client is gone, or the connection was cut."""
-        if self.info.response_code_details is None:
-            self.info.response_code_details = _DISCONNECTED
+        if not self._cutting:
+            if reason.startswith(_CLIENT):
+                self.flags = "DC"
+                self.info.response_code_details = _DISCONNECTED
+            else:
+                self.info.response_code_details = reason.replace(" ", "_")
         self._finish()
 
-    # --- building ---
-
-    def _describe(self) -> None:
-        exchange, listener, info = self._exchange, self.listener, self.info
-        info.start_time = time.time_ns()
-        info.protocol = "HTTP/" + exchange.http_version
-        info.source = exchange.peer_address
-        info.destination = exchange.local_address
-        info.connection_id = exchange.connection_id
-        info.virtual_host_name = listener.virtual_host
-        info.node_id = listener.node_id
-        headers = self.request = request_headers(exchange)
-        if listener.use_remote_address and info.source is not None:
-            known = headers.get(b"x-forwarded-for")
-            address = info.source[0].encode()
-            headers.replace(b"x-forwarded-for", address if not known else known + b"," + address)
-        if not listener.use_remote_address:
-            info.source = forwarded_source(headers) or info.source
-        if headers.get(b"x-forwarded-proto") is None or listener.use_remote_address:
-            headers.replace(b"x-forwarded-proto", b"https" if exchange.is_tls else b"http")
-        if listener.generate_request_id and headers.get(b"x-request-id") is None:
-            headers.add(b"x-request-id", str(uuid.uuid4()).encode())
-
-    def _build(self) -> Exception | None:
-        """Bind every filter's instance and link them up; the error of one that cannot serve."""
-        failure = None
-        for wrapper in self.listener.filters:
-            try:
-                stage = self._bind(wrapper)
-            except FilterFailedError as error:
-                _log.warning("%s", error)
-                failure = error
-                continue
-            if stage is not None:
-                self._stages.append(stage)
-        ways: list[Sink] = [self._downstream]
-        for stage in self._stages:
-            stage.link(self._router, ways[-1])
-            ways.append(stage.response)
-        self._response_way = ways[-1]
-        following: Sink = self._router
-        for stage in reversed(self._stages):
-            stage.request.lead_to(following)
-            following = stage.request
-        self._request_way = following
-        return failure
-
-    def _bind(self, wrapper: PluginWrapper) -> FilterStage | None:
-        while True:
-            plugin = wrapper.plugin
-            try:
-                slot = plugin.filters.bind()
-            except PoolClosedError:
-                if wrapper.plugin is plugin:
-                    raise FilterFailedError(f"filter {wrapper.name!r} was removed") from None
-                continue  # it was replaced just now
-            return None if slot is None else FilterStage(self, plugin, slot)
+    def touch(self) -> None:
+        """Note that something has happened on the stream."""
+        self.active = self.listener.idle.tick
 
     # --- for the router ---
 
-    def routed(self, route: Route | None) -> None:
-        """Note the route that the request takes as it is now."""
-        self.route = route
-        self.info.route_name = None if route is None else route.name
-        self.info.cluster_name = None if route is None else route.cluster
-        cluster = None if route is None else route.cluster
+    def find_route(self) -> None:
+        """Find the route of the request as it is now."""
+        path = self.request.get(b":path")
+        if path == self._routed_for and path is not None:
+            return
+        self._routed_for = path
+        route = self.route = self.listener.table.match(self.request)
+        info = self.info
+        info.route_name = None if route is None else route.name
+        info.cluster_name = cluster = None if route is None else route.cluster
         self.pool = None if cluster is None else self.listener.clusters.get(cluster)
+
+    def ask_for_body(self) -> None:
+        """Tell a client that waits for it that its body is wanted."""
+        exchange = self._exchange
+        if exchange.expect_continue and not (exchange.received or exchange.response_started):
+            exchange.send_informational(100)
+
+    def unfit(self, details: str, error: Exception) -> None:
+        """Answer a request that cannot be sent as the filters made it."""
+        _log.error("the request cannot be sent: %s", error)
+        self.local_reply(LocalReply(503, details=f"{details}{{{error}}}"))
+        self.flush()
 
     def respond(self, headers: HeaderMap, end_stream: bool) -> None:
         """Let an answer into the filters."""
+        self.touch()
         self._responding = True
-        status = headers.get(b":status")
-        if status is not None and status.isdigit():
-            self.info.response_code = int(status)
-        self._response_way.headers(headers, end_stream)
+        self.response_length = content_length(headers)
+        self.info.response_code = int(headers.get(b":status") or b"0")
+        self.response_way.headers(headers, end_stream)
         self.flush()
 
     def respond_data(self, data: bytes, end_stream: bool) -> None:
         """Let a piece of its body in."""
-        self._response_way.data(data, end_stream)
+        self.touch()
+        self.response_way.data(data, end_stream)
         self.flush()
 
     def respond_trailers(self, trailers: HeaderMap) -> None:
         """Let its trailers in."""
-        self._response_way.trailers(trailers)
+        self.touch()
+        self.response_way.trailers(trailers)
         self.flush()
 
     def informational(self, status: int, headers: Headers) -> None:
         """Hand on a 1xx."""
-        if not self._downstream.released and not self.finished:
+        self.touch()
+        if not self._responding and not self.finished:
             self._exchange.send_informational(status, headers)
-
-    def hold_request(self, hold: bool) -> None:
-        """Have the client wait for a slow upstream, or filter."""
-        if hold:
-            self._exchange.pause_reading()
-        else:
-            self._exchange.resume_reading()
-
-    def arm_timeout(self, seconds: float | None, expired: Callable[[], None]) -> None:
-        """End the stream with `expired` unless it is over by then; the last call counts."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if seconds is not None and not self.finished:
-            self._timer = self.listener.loop.call_later(seconds, self._expire, expired)
-
-    def _expire(self, expired: Callable[[], None]) -> None:
-        self._timer = None
-        if not self.finished:
-            expired()
-            self.flush()
 
     def upstream_hosts(self) -> bytes:
         """The hosts of the route's cluster, each with empty metrics, as pairs (Higress)."""
@@ -263,25 +240,17 @@ class FilterChain:
 
     # --- for the stages ---
 
-    @property
-    def request_may_change(self) -> bool:
-        """Whether a filter may change the request's body."""
-        return any(stage.changes_request for stage in self._stages)
+    def pause_expired(self) -> None:
+        """A guest has held the stream up for too long."""
+        self._answer_at_once(LocalReply(504, b"upstream request timeout", "response_timeout"))
+        self.flush()
 
-    @property
-    def response_may_change(self) -> bool:
-        """Whether a filter may change the response's body."""
-        return any(stage.changes_response for stage in self._stages)
-
-    def paused(self) -> None:
-        """A guest holds the stream up; nobody waits for it longer than for an upstream."""
-        if self._timer is None and not self.finished:
-            timeout = _NO_ROUTE_TIMEOUT if self.route is None else self.route.timeout
-            self.arm_timeout(timeout, self._pause_expired)
-
-    def _pause_expired(self) -> None:
-        reply = LocalReply(504, b"upstream request timeout", "response_timeout")
-        self._answer_at_once(reply)
+    def idle(self) -> None:
+        """Nothing has happened for too long: 408 or 504 as in Envoy, or a cut."""
+        self.flags = "SI"
+        status = 504 if self._exchange.received else 408
+        self._answer_at_once(LocalReply(status, b"stream timeout", "stream_idle_timeout"))
+        self.flush()
 
     def may_collect(self, direction: Direction, size: int) -> bool:
         """Whether a guest may pause on so much body; the stream is answered where it may not."""
@@ -295,15 +264,10 @@ class FilterChain:
             )
         return False
 
-    def holding(self, direction: Direction, size: int) -> None:
+    def holding(self, half: object, direction: Direction, size: int) -> None:
         """So much body waits for a guest that has stopped everything: stop reading in time."""
-        hold = size > self.listener.max_buffer
-        if direction is REQUEST:
-            if hold or self._held_back:
-                self._held_back = size
-                self.hold_request(hold)
-        else:
-            self._router.pause_response(hold)
+        holds = self.request_holds if direction is REQUEST else self.response_holds
+        holds.set(half, size > self.listener.max_buffer)
 
     def failed(self, stage: FilterStage, error: BaseException) -> None:
         """A guest has failed: 503, or 504 for its deadline; a cut once headers were released."""
@@ -311,73 +275,74 @@ class FilterChain:
             return
         self.plugin = stage.plugin.name
         _log.error("filter %s: %s", self.plugin, error)
-        status = 504 if isinstance(error, DeadlineExceededError) else 503
-        reply = LocalReply(status, details=_FAILED)
-        if self._responding:
-            self._answer_at_once(reply)
-        else:
-            self.local_reply(reply)
+        self.local_reply(
+            LocalReply(504 if isinstance(error, DeadlineExceededError) else 503, details=FAILED)
+        )
         self.flush()
 
     def guest_replied(self, stage: FilterStage, response: LocalResponse) -> None:
         """A guest answers itself."""
         self.plugin = stage.plugin.name
-        reply = LocalReply(
-            response.status,
-            response.body,
-            response.details.decode(errors="replace"),
-            response.headers,
-            response.grpc_status,
+        details = response.details.decode(errors="replace")
+        self.local_reply(
+            LocalReply(
+                response.status, response.body, details, response.headers, response.grpc_status
+            )
         )
-        if self._responding:
-            self._answer_at_once(reply)
-        else:
-            self.local_reply(reply)
 
     def guest_closed(self, stage: FilterStage) -> None:
         """A guest ends the stream without an answer."""
-        self.plugin = stage.plugin.name
-        self.info.response_code_details = _CLOSED
-        self._deciding = False
-        self._exchange.reset(_CLOSED)
+        if not self.finished:
+            self.plugin = stage.plugin.name
+            self._cut(_CLOSED)
 
     # --- answers of the host's own ---
 
     def local_reply(self, reply: LocalReply) -> None:
-        """Answer instead of an upstream; the filters that saw the request see the answer."""
-        if self.finished:
-            return
-        if self._responding:
+        """Answer instead of an upstream; the filters that saw the request see the answer.
+
+        Once another answer has entered the filters this one goes past them, as in Envoy.
+        """
+        if self._responding or self.finished:
             self._answer_at_once(reply)
             return
-        self._deciding = False
-        self._responding = True
-        self._router.abandon()
-        self.info.response_code_details = reply.details
+        self._stop(reply.details)
         headers, body = reply.render(self.request)
+        self.response_length = len(body)
         self.info.response_code = int(headers.get(b":status") or b"0")
         bodiless = not body or self._exchange.method == b"HEAD"
-        self._response_way.headers(headers, bodiless)
+        self.response_way.headers(headers, bodiless)
         if not bodiless:
-            self._response_way.data(body, True)
+            self.response_way.data(body, True)
 
     def _answer_at_once(self, reply: LocalReply) -> None:
         """Answer past all filters, or cut where the client has seen the head of another answer."""
-        self._deciding = False
-        self._responding = True
-        self._router.abandon()
         if self.finished:
             return
-        self.info.response_code_details = reply.details
         if self._downstream.released:
-            self._downstream.cut(reply.details)
+            self._cut(reply.details)
             return
-        headers, body = reply.render(self.request)
+        self._stop(reply.details)
         self.superseded = True
+        headers, body = reply.render(self.request)
+        self.response_length = len(body)
         bodiless = not body or self._exchange.method == b"HEAD"
         self._downstream.headers(headers, bodiless)
         if not bodiless:
             self._downstream.data(body, True)
+
+    def _stop(self, details: str) -> None:
+        """Let nothing more of the request, and of an upstream, come."""
+        self.deciding = False
+        self._responding = True
+        self.info.response_code_details = details
+        self.timers.arm(None)
+        self._router.abandon()
+
+    def _cut(self, details: str) -> None:
+        self._stop(details)
+        self._cutting = True
+        self._downstream.cut(details)
 
     def invalid_response(self, reason: str) -> None:
         """What the filters made of the answer cannot be sent."""
@@ -386,12 +351,8 @@ class FilterChain:
 
     def cut(self, details: str) -> None:
         """The answer broke off in the middle."""
-        if not self.finished:
-            self.info.response_code_details = details
-            if self._downstream.released:
-                self._downstream.cut(details)
-            else:
-                self._answer_at_once(LocalReply(503, details=details))
+        self._answer_at_once(LocalReply(503, details=details))
+        self.flush()
 
     def flush(self) -> None:
         """Write what waits for nothing; called at the end of every event."""
@@ -402,14 +363,13 @@ class FilterChain:
         if self.finished:
             return
         self.finished = True
-        self._deciding = False
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self.deciding = False
+        self.listener.idle.discard(self)
+        self.timers.cancel()
         self._router.abandon()
         taken = time.monotonic() - self._began
         self.info.duration = int(taken * 1e9)
-        for stage in self._stages:
+        for stage in self.stages:
             stage.end()
         self.listener.count(self.info.response_code or 0, taken)
         if self.listener.access_log is not None:

@@ -22,7 +22,7 @@ class Sink(Protocol):
         """The trailers, which end the message."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Direction:
     """Where one direction's things are in the ABI."""
 
@@ -30,9 +30,6 @@ class Direction:
     headers: MapType
     trailers: MapType
     body: BufferType
-    on_headers: str
-    on_body: str
-    on_trailers: str
 
 
 REQUEST = Direction(
@@ -40,16 +37,10 @@ REQUEST = Direction(
     MapType.HTTP_REQUEST_HEADERS,
     MapType.HTTP_REQUEST_TRAILERS,
     BufferType.HTTP_REQUEST_BODY,
-    "on_request_headers",
-    "on_request_body",
-    "on_request_trailers",
 )
 RESPONSE = Direction(
     StreamType.HTTP_RESPONSE,
     MapType.HTTP_RESPONSE_HEADERS,
     MapType.HTTP_RESPONSE_TRAILERS,
     BufferType.HTTP_RESPONSE_BODY,
-    "on_response_headers",
-    "on_response_body",
-    "on_response_trailers",
 )

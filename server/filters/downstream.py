@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING
 
 from anywasm.abi.headers import HeaderMap
 from anywasm.abi.pairs import Pair
-from anywasm.server.filters.message import content_length, wire_headers
+from anywasm.server.filters.message import (
+    content_length,
+    trailer_fields,
+    wire_headers,
+    without_length,
+)
 from anywasm.server.http import HttpExchange, InvalidResponseError
 
 if TYPE_CHECKING:
@@ -28,38 +33,56 @@ class Downstream:
         released: Whether response headers are on their way to the client.
     """
 
+    released = False
+    _status = 0
+    _held: list[Pair] | None = None
+    _collected: bytearray | None = None
+
     def __init__(self, chain: FilterChain, exchange: HttpExchange) -> None:
         self._chain = chain
         self._exchange = exchange
-        self._status = 0
-        self._held: list[Pair] | None = None
-        self._collected: bytearray | None = None
-        self._bodiless = exchange.method == b"HEAD"
-        self.released = False
 
     def headers(self, headers: HeaderMap, end_stream: bool) -> None:
         """Take the headers, to be written with what follows."""
         chain = self._chain
         chain.response = headers
         status = headers.get(b":status") or b""
-        if not (status.isdigit() and (int(status) == 0 or 200 <= int(status) <= 999)):
+        code = int(status) if status.isdigit() and len(status) <= 3 else -1
+        if code == 101 and chain.tunnel is not None:
+            self._open_tunnel(headers)
+            return
+        if not (code == 0 or code >= 200):
             chain.invalid_response(f"a filter set the status {status!r}")
             return
-        self._status = chain.info.response_code = int(status)
+        self._status = chain.info.response_code = code
         self.released = True
         length = content_length(headers)
         wire = wire_headers(headers)
+        bodiless = self._exchange.method == b"HEAD"
         if end_stream:
-            if length and not self._bodiless and self._status != 304:
-                wire = _without_length(wire)
+            if length and not ((bodiless or code == 304) and length > 0):
+                wire = without_length(wire)
             self._respond(wire, b"")
             return
+        if length is not None and not bodiless:
+            if length < 0:
+                wire = without_length(wire)
+            elif chain.response_may_change or length != chain.response_length:
+                if length <= COLLECT_MOST:
+                    self._collected = bytearray()
+                else:
+                    wire = without_length(wire)  # chunked instead
         self._held = wire
-        if length is not None and chain.response_may_change and not self._bodiless:
-            if length <= COLLECT_MOST:
-                self._collected = bytearray()
-            else:
-                self._held = _without_length(wire)  # chunked instead
+
+    def _open_tunnel(self, headers: HeaderMap) -> None:
+        chain = self._chain
+        assert chain.tunnel is not None
+        problem = chain.tunnel.open(headers)
+        if problem is None:
+            self.released = True
+            chain.info.response_code = 101
+        else:
+            chain.invalid_response(problem)
 
     def data(self, data: bytes, end_stream: bool) -> None:
         """Write a piece of the body."""
@@ -70,29 +93,31 @@ class Downstream:
             self._collected += data
             if end_stream:
                 body, self._collected = bytes(self._collected), None
-                self._respond(_without_length(self._held or []), body)
+                self._respond(without_length(self._held or []), body)
             elif len(self._collected) > COLLECT_MOST:
-                self._held = _without_length(self._held or [])
+                self._held = without_length(self._held or [])
                 self._stop_collecting()
             return
-        if self._held is not None:
-            if end_stream:
-                self._respond(self._held, data)
-                return
-            self._write_head()
-        if data or end_stream:
+        if self._held is not None and end_stream:
+            self._respond(self._held, data)
+        elif self._write_head() and (data or end_stream):
             self._exchange.send_data(data, end_stream)
 
     def trailers(self, trailers: HeaderMap) -> None:
         """End the response with trailers."""
-        if self._chain.finished:
+        chain = self._chain
+        if chain.finished:
             return
-        self._chain.response_trailers = trailers
+        chain.response_trailers = trailers
         if self._collected is not None:
-            self._held = _without_length(self._held or [])
+            self._held = without_length(self._held or [])
             self._stop_collecting()
-        self.flush()
-        self._exchange.send_trailers([pair for pair in trailers.pairs if pair[0][:1] != b":"])
+        if not self._write_head():
+            return
+        try:
+            self._exchange.send_trailers(trailer_fields(trailers))
+        except InvalidResponseError as error:
+            chain.invalid_response(str(error))
 
     def flush(self) -> None:
         """Write headers that nothing has followed yet, unless their length may still change."""
@@ -102,25 +127,24 @@ class Downstream:
     def cut(self, reason: str) -> None:
         """End the response so that the client sees that it is not whole."""
         self._collected = None
-        self.flush()
-        if not self._chain.finished:
+        if self._write_head():
             self._exchange.reset(reason)
 
     def _stop_collecting(self) -> None:
         collected, self._collected = self._collected, None
-        self._write_head()
-        if collected:
+        if self._write_head() and collected:
             self._exchange.send_data(bytes(collected))
 
-    def _write_head(self) -> None:
+    def _write_head(self) -> bool:
+        """Write headers that are held; False where the response is over."""
         held, self._held = self._held, None
-        if held is None:
-            return
-        try:
-            self._exchange.send_headers(self._status, held)
-        except InvalidResponseError as error:
-            self.released = False
-            self._chain.invalid_response(str(error))
+        if held is not None:
+            try:
+                self._exchange.send_headers(self._status, held)
+            except InvalidResponseError as error:
+                self.released = False
+                self._chain.invalid_response(str(error))
+        return not self._chain.finished
 
     def _respond(self, headers: list[Pair], body: bytes) -> None:
         self._held = None
@@ -129,7 +153,3 @@ class Downstream:
         except InvalidResponseError as error:
             self.released = False
             self._chain.invalid_response(str(error))
-
-
-def _without_length(headers: list[Pair]) -> list[Pair]:
-    return [pair for pair in headers if pair[0] != b"content-length"]

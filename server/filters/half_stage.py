@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from anywasm.abi.buffer import Buffer
 from anywasm.abi.headers import HeaderMap
-from anywasm.server.filters.direction import RESPONSE, Direction, Sink
+from anywasm.server.filters.direction import REQUEST, RESPONSE, Direction, Sink
 
 if TYPE_CHECKING:
     from anywasm.server.filters.stage import FilterStage
@@ -24,8 +24,11 @@ _CONTINUE = 0
 #: FilterHeadersStatus: 1 StopIteration; 2 was recorded to continue; all else stops everything.
 _STOP_ITERATION = 1
 _HEADERS_CONTINUE = frozenset({_CONTINUE, 2})
-#: FilterDataStatus: StopIterationNoBuffer.
+#: FilterDataStatus: StopIterationAndWatermark, StopIterationNoBuffer.
+_STOP_AND_WATERMARK = 2
 _STOP_NO_BUFFER = 3
+
+Callback = Callable[..., Any]
 
 
 class _Stop(Enum):
@@ -44,123 +47,161 @@ class HalfStage:
         stage: The filter in the stream.
         direction: Which way.
         sink: What comes next.
+        on_headers: The guest's callback, or None.
+        on_body: The guest's callback, or None.
+        on_trailers: The guest's callback, or None.
+
+    Attributes:
+        busy: Whether the guest is being called, and has not answered yet.
     """
 
-    __slots__ = (
-        "_body",
-        "_body_ends",
-        "_busy",
-        "_direction",
-        "_held",
-        "_held_trailers",
-        "_queue",
-        "_queued",
-        "_sink",
-        "_stage",
-        "_stop",
-    )
+    # Most of these stay as they are in most streams: one is made per filter and request.
+    busy = False
+    _stop: _Stop | None = None
+    _held: tuple[HeaderMap, bool] | None = None
+    _held_trailers: HeaderMap | None = None
+    _body: Buffer | None = None
+    _body_ends = False
+    _bounded = True
+    _over = False
+    _queue: deque[tuple[bytes | HeaderMap, bool]] | None = None
+    _queued = 0
 
-    def __init__(self, stage: FilterStage, direction: Direction, sink: Sink) -> None:
+    def __init__(
+        self,
+        stage: FilterStage,
+        direction: Direction,
+        sink: Sink,
+        on_headers: Callback | None,
+        on_body: Callback | None,
+        on_trailers: Callback | None,
+    ) -> None:
         self._stage = stage
+        self._chain = stage.chain
         self._direction = direction
         self._sink = sink
-        self._stop: _Stop | None = None
-        self._busy = False
-        self._held: tuple[HeaderMap, bool] | None = None
-        self._held_trailers: HeaderMap | None = None
-        self._body: bytes | None = None
-        self._body_ends = False
-        self._queue: deque[tuple[bytes | HeaderMap, bool]] = deque()
-        self._queued = 0
-
-    def lead_to(self, sink: Sink) -> None:
-        """Change what comes next; while the chain is being built."""
-        self._sink = sink
-
-    @property
-    def paused(self) -> bool:
-        """Whether the guest holds something up."""
-        return self._stop is not None
-
-    @property
-    def held_bytes(self) -> int:
-        """How much of the body waits here."""
-        return self._queued + len(self._body or b"")
+        self._on_headers = on_headers
+        self._on_body = on_body
+        self._on_trailers = on_trailers
 
     # --- as a Sink ---
 
     def headers(self, headers: HeaderMap, end_stream: bool) -> None:
         """Show the headers to the guest."""
         stage = self._stage
-        if stage.chain.superseded:
+        if self._shut():
             return
-        if not stage.takes(self._direction):
+        if self._direction is REQUEST and not stage.begun:
+            # A stream's first event makes its context.
+            self.busy = True
+            stage.begin(self, lambda: self._began(headers, end_stream))
+            return
+        self._headers(headers, end_stream)
+
+    def _began(self, headers: HeaderMap, end_stream: bool) -> None:
+        self.busy = False
+        if not self._shut():
+            self._headers(headers, end_stream)
+        if self._queue:
+            self._drain()
+
+    def _headers(self, headers: HeaderMap, end_stream: bool) -> None:
+        stage = self._stage
+        if not stage.takes:
+            self._sink.headers(headers, end_stream)
+            return
+        if self._direction is RESPONSE:
+            stage.context.responding = True
+        if self._on_headers is None:
             self._sink.headers(headers, end_stream)
             return
         self._held = (headers, end_stream)
-        if self._direction is RESPONSE:
-            stage.context.responding = True
         stage.context.maps[self._direction.headers] = headers
-        self._call(self._direction.on_headers, self._after_headers, len(headers), int(end_stream))
+        self._call(self._on_headers, self._after_headers, len(headers.pairs), int(end_stream))
 
     def data(self, data: bytes, end_stream: bool) -> None:
         """Show a piece of the body to the guest, with what it has paused on before."""
-        stage = self._stage
-        if stage.chain.superseded:
+        if self._shut():
             return
         if self._waits():
-            self._queue.append((data, end_stream))
+            self._enqueue(data, end_stream)
             self._queued += len(data)
-            stage.chain.holding(self._direction, self.held_bytes)
+            self._tell_held()
             return
-        if not stage.takes(self._direction):
+        stage = self._stage
+        if not stage.takes or (self._on_body is None and self._stop is None):
             self._sink.data(data, end_stream)
             return
-        if self._body is not None:
-            if data and not stage.chain.may_collect(self._direction, len(self._body) + len(data)):
+        body = self._body
+        if body is None:
+            body = self._body = Buffer(data)
+        else:
+            size = len(body.data) + len(data)
+            if data and self._bounded and not self._chain.may_collect(self._direction, size):
                 return
-            data = self._body + data
+            body.data += data
         self._body_ends = end_stream
-        stage.context.buffers[self._direction.body] = Buffer(data)
-        self._call(self._direction.on_body, self._after_data, len(data), int(end_stream))
+        stage.context.buffers[self._direction.body] = body
+        if end_stream:
+            # As in Envoy, a guest may add trailers at the end of the body.
+            stage.context.maps[self._direction.trailers] = HeaderMap()
+        self._call(self._on_body, self._after_data, len(body.data), int(end_stream))
 
     def trailers(self, trailers: HeaderMap) -> None:
         """Show the trailers to the guest; a paused body can still be read and replaced."""
-        stage = self._stage
-        if stage.chain.superseded:
+        if self._shut():
             return
         if self._waits():
-            self._queue.append((trailers, True))
+            self._enqueue(trailers, True)
             return
-        if not stage.takes(self._direction):
+        stage = self._stage
+        if not stage.takes or (self._on_trailers is None and self._stop is None):
             self._sink.trailers(trailers)
             return
         self._held_trailers = trailers
         stage.context.maps[self._direction.trailers] = trailers
-        if self._body is not None:
-            stage.context.buffers[self._direction.body] = Buffer(self._body)
-        self._call(self._direction.on_trailers, self._after_trailers, len(trailers))
+        self._call(self._on_trailers, self._after_trailers, len(trailers.pairs))
+
+    def _shut(self) -> bool:
+        """Whether nothing more goes this way: it was answered otherwise, or ended by the guest."""
+        chain = self._chain
+        return self._over or (
+            not chain.deciding if self._direction is REQUEST else chain.superseded
+        )
 
     def _waits(self) -> bool:
-        return self._busy or self._stop is _Stop.ALL or self._stop is _Stop.TRAILERS
+        return self.busy or self._stop is _Stop.ALL or self._stop is _Stop.TRAILERS
 
-    def _call(self, name: str, then: Callable[[int], None], *args: int) -> None:
+    def _enqueue(self, what: bytes | HeaderMap, end_stream: bool) -> None:
+        if self._queue is None:
+            self._queue = deque()
+        self._queue.append((what, end_stream))
+
+    def _call(self, callback: Callback | None, then: Callable[[int], None], *args: int) -> None:
         """Call the guest, which takes time where it lives in a thread of its own."""
         stage = self._stage
-        callback = getattr(stage.guest.callbacks, name)
         if callback is None:
             then(_CONTINUE)
             return
-        self._busy = True
-        stage.call(callback, args, lambda action: self._returned(then, action))
+        self.busy = True
+        if stage.inline:
+            action = stage.call(callback, args)
+            if action is not None:
+                self._returned(then, action)
+        else:
+            stage.call_elsewhere(self, callback, args, lambda action: self._returned(then, action))
 
     def _returned(self, then: Callable[[int], None], action: int) -> None:
-        self._busy = False
-        if self._direction.stream in self._stage.context.continued:
-            self._stage.context.continued.discard(self._direction.stream)
+        self.busy = False
+        continued = self._stage.context.continued
+        if continued and self._direction.stream in continued:
+            continued.discard(self._direction.stream)
             action = _CONTINUE
         then(action)
-        self._drain()
+        if self._queue:
+            self._drain()
+        if continued:
+            self._stage.resume()
 
     # --- what the guest answered ---
 
@@ -168,23 +209,25 @@ class HalfStage:
         if action in _HEADERS_CONTINUE:
             self._pass_headers()
             return
-        lets_body = action == _STOP_ITERATION and self._stage.stops_iteration
-        self._pause(_Stop.HEADERS if lets_body else _Stop.ALL)
+        if action == _STOP_ITERATION and self._stage.stops_iteration:
+            self._pause(_Stop.HEADERS)
+            if self._direction is REQUEST:
+                self._chain.ask_for_body()
+        else:
+            self._pause(_Stop.ALL)
 
     def _after_data(self, action: int) -> None:
-        buffer = self._stage.context.buffers[self._direction.body]
-        data = b"" if buffer is None else buffer.data
         if action == _CONTINUE:
-            self._body = data
             self._pass_all()
-        else:
-            self._body = b"" if action == _STOP_NO_BUFFER else data
-            self._pause(_Stop.BODY)
+            return
+        if action == _STOP_NO_BUFFER and self._body is not None:
+            self._body.data = b""
+        self._bounded = action != _STOP_AND_WATERMARK
+        self._pause(_Stop.BODY)
+        if not self._bounded:
+            self._tell_held()
 
     def _after_trailers(self, action: int) -> None:
-        buffer = self._stage.context.buffers[self._direction.body]
-        if self._body is not None and buffer is not None:
-            self._body = buffer.data
         if action == _CONTINUE:
             self._pass_all()
         else:
@@ -192,38 +235,57 @@ class HalfStage:
 
     def _pause(self, stop: _Stop) -> None:
         self._stop = stop
-        self._stage.chain.paused()
+        self._chain.timers.paused(self)
 
     def resume(self) -> None:
         """Let go of everything; the guest has asked for it after it had paused."""
-        if self._stop is not None and not self._busy and not self._stage.chain.superseded:
-            self._pass_all()
+        if self._stop is not None and not self._shut():
+            self.release()
+
+    def release(self) -> None:
+        """Let go of everything that is held, whatever for."""
+        self.busy = False
+        self._pass_all()
+        if self._queue:
             self._drain()
 
     def inject(self, data: bytes, end_stream: bool) -> None:
         """Pass a piece of body on that the guest brought itself (Higress)."""
-        self._pass_headers()
-        self._sink.data(data, end_stream)
+        if not self._shut():
+            self._pass_headers()
+            self._sink.data(data, end_stream)
+            self._over = end_stream
 
     def _pass_headers(self) -> None:
         held, self._held = self._held, None
-        if held is not None:
+        if held is None:
+            return
+        if self._stop is _Stop.HEADERS or self._stop is _Stop.ALL:
             self._stop = None
-            self._stage.context.maps[self._direction.headers] = None
-            self._sink.headers(*held)
+            self._chain.timers.resumed(self)
+        self._stage.context.maps[self._direction.headers] = None
+        self._sink.headers(*held)
 
     def _pass_all(self) -> None:
         context, direction = self._stage.context, self._direction
-        self._stop = None
-        context.maps[direction.headers] = None
-        context.maps[direction.trailers] = None
-        context.buffers[direction.body] = None
-        self._pass_headers()
+        if self._stop is not None:
+            self._stop = None
+            self._chain.timers.resumed(self)
         body, self._body = self._body, None
-        if body is not None and (body or self._body_ends):
-            self._sink.data(body, self._body_ends)
         trailers, self._held_trailers = self._held_trailers, None
-        if trailers is not None:
+        ends = self._body_ends
+        if body is not None:
+            context.buffers[direction.body] = None
+            if trailers is None and ends:
+                added = context.maps[direction.trailers]
+                trailers = added if added is not None and added.pairs else None
+        context.maps[direction.trailers] = None
+        self._pass_headers()
+        if body is not None and not self._shut():
+            ends = ends and trailers is None
+            if body.data or ends:
+                self._sink.data(body.data, ends)
+        if trailers is not None and not self._shut():
             self._sink.trailers(trailers)
 
     def _drain(self) -> None:
@@ -236,5 +298,10 @@ class HalfStage:
             else:
                 self._queued -= len(what)
                 self.data(what, end_stream)
-        if not queue:
-            self._stage.chain.holding(self._direction, 0)
+        self._tell_held()
+
+    def _tell_held(self) -> None:
+        held = self._queued
+        if self._stop is _Stop.BODY and not self._bounded and self._body is not None:
+            held += len(self._body.data)
+        self._chain.holding(self, self._direction, held)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from anywasm.plugins.wrapper import PluginWrapper
 from anywasm.server.filters.access_log import AccessLog
 from anywasm.server.filters.chain import FilterChain
+from anywasm.server.filters.idle import IdleWatch
 from anywasm.server.filters.route import RouteTable
 from anywasm.server.http import HttpExchange
 from anywasm.server.upstream import UpstreamClusters
@@ -27,6 +28,8 @@ class FilterListener:
         max_buffer: Bytes that a paused stream may hold in each direction.
         generate_request_id: Whether requests without an `x-request-id` get one.
         use_remote_address: Whether the client's address is appended to `x-forwarded-for`.
+        upgrade: The protocols, in lower case, that clients may switch to.
+        idle: Ends streams on which nothing happens.
         access_log: Told about each request, or None.
         count: Told status and seconds of each request.
         loop: The event loop.
@@ -40,6 +43,8 @@ class FilterListener:
     max_buffer: int
     generate_request_id: bool
     use_remote_address: bool
+    upgrade: frozenset[bytes]
+    idle: IdleWatch
     access_log: AccessLog | None
     count: Callable[[int, float], None]
     loop: asyncio.AbstractEventLoop

@@ -14,6 +14,9 @@ _GRPC_STATUS = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 50
 _GRPC_UNKNOWN = 2
 _GRPC_TYPE = b"application/grpc"
 
+#: Why a stream failed, in Envoy's words: its filter did.
+FAILED = "wasm_fail_stream"
+
 
 @dataclass(frozen=True, slots=True)
 class LocalReply:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import ipaddress
+import uuid
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from anywasm.abi.headers import HeaderMap
 from anywasm.abi.pairs import Pair
 from anywasm.server.http import Headers, HttpExchange
+
+if TYPE_CHECKING:
+    from anywasm.server.filters.listener import FilterListener
 
 #: Headers about one connection only (RFC 9110, section 7.6.1); each side's codec writes its own.
 HOP_BY_HOP = frozenset(
@@ -21,48 +25,108 @@ HOP_BY_HOP = frozenset(
 )
 
 _CONNECTION = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"upgrade"})
+#: What no request of a filter chain brings to the upstream as a header: the host is `:authority`,
+#: and the timeout is the route's.
+_NOT_FORWARDED = HOP_BY_HOP | {b"host", b"x-envoy-expected-rq-timeout-ms"}
+#: Longer numbers are no lengths, and Python refuses to read very long ones.
+_MOST_DIGITS = 18
 
 
-def request_headers(exchange: HttpExchange) -> HeaderMap:
+def request_headers(exchange: HttpExchange, listener: FilterListener, upgrade: bool) -> HeaderMap:
     """A request's headers as filters see them, in Envoy's order.
 
-    The pseudo headers come first; `transfer-encoding` stays visible, as in Envoy, and what
-    `connection` names is gone.
+    The pseudo headers come first, with the authority of an absolute target before that of `host`
+    (RFC 9112, 3.2.2); `transfer-encoding` stays visible, as in Envoy. What `connection` names is
+    gone, and so is `expect`, which the listener answers itself.
+
+    Args:
+        exchange: The request.
+        listener: Says which headers are added.
+        upgrade: Whether the client may switch protocols; its headers about that stay visible then.
     """
+    scheme = b"https" if exchange.is_tls else b"http"
+    target, authority = exchange.target, None
+    if target[:1] != b"/" and b"://" in target:
+        authority, target = _split(target)
     pairs: list[Pair] = [
-        (b":authority", b""),
-        (b":path", exchange.target),
+        (b":authority", authority or b""),
+        (b":path", target),
         (b":method", exchange.method),
-        (b":scheme", b"https" if exchange.is_tls else b"http"),
+        (b":scheme", scheme),
     ]
-    named = connection_options(exchange.headers)
+    trusts = not listener.use_remote_address
+    options: frozenset[bytes] = frozenset()
+    forwarded: list[bytes] | None = None
+    forwarded_at = 0
+    has_scheme = has_id = False
     for pair in exchange.headers:
         name = pair[0]
-        if name == b"host":
-            pairs[0] = (b":authority", pair[1])
-        elif name not in _CONNECTION and name not in named:
+        if name not in _TREATED:
             pairs.append(pair)
-    return HeaderMap(pairs)
+        elif name == b"host":
+            if authority is None:
+                pairs[0] = (b":authority", pair[1])
+        elif name == b"x-forwarded-for":
+            if forwarded is None:
+                forwarded, forwarded_at = [], len(pairs)
+                pairs.append(pair)
+            forwarded.append(pair[1])
+        elif name == b"x-forwarded-proto":
+            if trusts and not has_scheme:
+                has_scheme = True
+                pairs.append(pair)
+        elif name == b"x-request-id":
+            has_id = True
+            pairs.append(pair)
+        elif upgrade and name in (b"connection", b"upgrade"):
+            pairs.append(pair)
+        elif name == b"connection":
+            options |= connection_options((pair,))
+    address = exchange.peer_address
+    if not trusts and address is not None:
+        client = address[0].encode()
+        if forwarded is None:
+            pairs.append((b"x-forwarded-for", client))
+        else:
+            forwarded.append(client)
+    if forwarded is not None:
+        pairs[forwarded_at] = (b"x-forwarded-for", b",".join(forwarded))
+    if not has_scheme:
+        pairs.append((b"x-forwarded-proto", scheme))
+    if listener.generate_request_id and not has_id:
+        pairs.append((b"x-request-id", str(uuid.uuid4()).encode()))
+    headers = HeaderMap()
+    headers.pairs = [p for p in pairs if p[0] not in options] if options else pairs
+    return headers
 
 
-def forwarded_source(headers: HeaderMap) -> tuple[str, int] | None:
-    """The client that the last proxy tells of in `x-forwarded-for`, as Envoy reads it.
+_TREATED = _CONNECTION | {
+    b"host",
+    b"expect",
+    b"x-forwarded-for",
+    b"x-forwarded-proto",
+    b"x-request-id",
+}
 
-    None where the last entry is no IP address without a port. The client's port is not known: 0.
-    """
-    told = b",".join(value for name, value in headers.pairs if name == b"x-forwarded-for")
-    try:
-        address = ipaddress.ip_address(told.rpartition(b",")[2].strip().decode("ascii"))
-    except ValueError:
-        return None
-    return str(address), 0
+
+def _split(target: bytes) -> tuple[bytes, bytes]:
+    """Authority and path of an absolute target."""
+    rest = target.partition(b"://")[2]
+    for at, byte in enumerate(rest):
+        if byte in b"/?":
+            path = rest[at:]
+            return rest[:at], path if path[:1] == b"/" else b"/" + path
+    return rest, b"/"
 
 
 def response_headers(status: int, headers: Headers) -> HeaderMap:
-    """An upstream's response headers as filters see them."""
-    named = connection_options(headers)
+    """An upstream's response headers as filters see them; those of a 101 name its protocol."""
     pairs: list[Pair] = [(b":status", b"%d" % status)]
-    pairs += [pair for pair in headers if pair[0] not in _CONNECTION and pair[0] not in named]
+    if status == 101:
+        pairs += headers
+    else:
+        named = connection_options(headers)
+        pairs += [pair for pair in headers if pair[0] not in _CONNECTION and pair[0] not in named]
     return HeaderMap(pairs)
 
 
@@ -81,7 +145,29 @@ def wire_headers(headers: HeaderMap) -> list[Pair]:
     return [pair for pair in headers.pairs if pair[0][:1] != b":" and pair[0] not in HOP_BY_HOP]
 
 
+def upstream_headers(headers: HeaderMap) -> list[Pair]:
+    """As `wire_headers`, for a request; a second `host` of a filter does not pass."""
+    return [pair for pair in headers.pairs if pair[0][:1] != b":" and pair[0] not in _NOT_FORWARDED]
+
+
+def without_length(headers: Iterable[Pair]) -> list[Pair]:
+    """The headers without what they say of the body's length."""
+    return [pair for pair in headers if pair[0] != b"content-length"]
+
+
+def trailer_fields(trailers: HeaderMap) -> list[Pair]:
+    """Trailers as they go onto the wire."""
+    return [pair for pair in trailers.pairs if pair[0][:1] != b":"]
+
+
 def content_length(headers: HeaderMap) -> int | None:
-    """The declared length of the body, or None where there is no valid one."""
-    value = headers.get(b"content-length")
-    return int(value) if value is not None and value.isdigit() else None
+    """The declared length of the body; -1 for something else than one number, None for nothing."""
+    found: bytes | None = None
+    for name, value in headers.pairs:
+        if name == b"content-length":
+            if found is not None:
+                return -1
+            found = value
+    if found is None:
+        return None
+    return int(found) if found.isdigit() and len(found) <= _MOST_DIGITS else -1

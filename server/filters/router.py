@@ -7,10 +7,16 @@ from typing import TYPE_CHECKING
 
 from anywasm.abi.headers import HeaderMap
 from anywasm.abi.pairs import Pair
+from anywasm.core.errors import AnyWasmError
 from anywasm.server.filters.downstream import COLLECT_MOST
 from anywasm.server.filters.local_reply import LocalReply
-from anywasm.server.filters.message import content_length, response_headers, wire_headers
-from anywasm.server.filters.route import Route
+from anywasm.server.filters.message import (
+    content_length,
+    response_headers,
+    trailer_fields,
+    upstream_headers,
+    without_length,
+)
 from anywasm.server.http import Headers
 from anywasm.server.upstream import UpstreamFailure, UpstreamStream
 
@@ -18,27 +24,29 @@ if TYPE_CHECKING:
     from anywasm.server.filters.chain import FilterChain
 
 _TIMEOUT = LocalReply(504, b"upstream request timeout", "upstream_response_timeout")
+#: Envoy's words for a request that filters have made unfit to be sent.
+_UNFIT = "filter_removed_required_request_headers"
 
 
 class Router:
     """A `Sink` for the request, and the `ResponseHandler` of its upstream."""
 
+    _stream: UpstreamStream | None = None
+    _collected: bytearray | None = None
+    _begun_at = 0.0
+    _responding = False
+
     def __init__(self, chain: FilterChain) -> None:
         self._chain = chain
-        self._stream: UpstreamStream | None = None
-        self._route: Route | None = None
         self._head: list[Pair] = []
-        self._collected: bytearray | None = None
-        self._begun_at = 0.0
-        self._responding = False
 
     # --- the request ---
 
     def headers(self, headers: HeaderMap, end_stream: bool) -> None:
         """Find the route as the headers are now, and take it."""
         chain = self._chain
-        chain.routed(chain.table.match(headers))
-        route = self._route = chain.route
+        chain.find_route()
+        route = chain.route
         if route is None:
             chain.local_reply(LocalReply(404, details="route_not_found"))
             return
@@ -52,34 +60,54 @@ class Router:
             details = "cluster_not_found" if chain.pool is None else "missing_method"
             chain.local_reply(LocalReply(503, details=details))
             return
-        chain.arm_timeout(route.timeout, self._timed_out)
+        chain.ask_for_body()
+        if chain.tunnel is not None:
+            end_stream = True  # what follows is no body
         length = content_length(headers)
-        self._head = wire_headers(headers)
-        if not end_stream and length is not None and chain.request_may_change:
-            if length <= COLLECT_MOST:
+        self._head = upstream_headers(headers)
+        if length is not None:
+            if end_stream:
+                if length:
+                    self._head = without_length(self._head)
+            elif chain.request_may_change and 0 <= length <= COLLECT_MOST:
                 self._collected = bytearray()
                 return
-            self._head = [pair for pair in self._head if pair[0] != b"content-length"]
+            elif chain.request_may_change or length != chain.request_length:
+                self._head = without_length(self._head)
         self._begin(end_stream)
 
     def _begin(self, end_stream: bool) -> None:
-        chain, route = self._chain, self._route
+        chain = self._chain
+        route, pool, tunnel, request = chain.route, chain.pool, chain.tunnel, chain.request
         assert route is not None
-        assert chain.pool is not None
-        request = chain.request
-        host = route.host_rewrite or request.get(b":authority") or b""
+        assert pool is not None
+        head = [(b"host", route.host_rewrite or request.get(b":authority") or b""), *self._head]
         if route.timeout is not None:
             # As Envoy's router does, so that the upstream can give up in time, too.
-            expected = b"%d" % (route.timeout * 1000)
-            self._head.append((b"x-envoy-expected-rq-timeout-ms", expected))
+            head.append((b"x-envoy-expected-rq-timeout-ms", b"%d" % (route.timeout * 1000)))
+        protocol = None if tunnel is None else request.get(b"upgrade")
+        if protocol is not None:
+            head.append((b"upgrade", protocol))
         self._begun_at = time.monotonic()
-        self._stream = chain.pool.request(
-            self,
-            request.get(b":method") or b"",
-            route.rewrite(request.get(b":path") or b""),
-            [(b"host", host), *self._head],
-            end_stream,
-        )
+        try:
+            self._stream = pool.request(
+                self,
+                request.get(b":method") or b"",
+                route.rewrite(request.get(b":path") or b""),
+                head,
+                end_stream,
+                None if tunnel is None or protocol is None else tunnel.from_upstream,
+            )
+        except AnyWasmError as error:
+            chain.unfit(_UNFIT, error)
+            return
+        if end_stream:
+            self._sent()
+
+    def _sent(self) -> None:
+        """The upstream's time runs from the end of the request, as in Envoy."""
+        route = self._chain.route
+        self._chain.timers.arm(None if route is None else route.timeout, self._timed_out)
 
     def data(self, data: bytes, end_stream: bool) -> None:
         """Send a piece of the body on."""
@@ -88,28 +116,34 @@ class Router:
             if not end_stream and len(self._collected) <= COLLECT_MOST:
                 return
             self._uncollect(whole=end_stream)
-            if end_stream:
-                return
-            data = b""
-        if self._stream is not None and (data or end_stream):
+        elif self._stream is not None and (data or end_stream):
             self._stream.send_data(data, end_stream)
+            if end_stream:
+                self._sent()
 
     def _uncollect(self, whole: bool) -> None:
         """Begin with what was collected, and with the length that it has come to."""
         body, self._collected = bytes(self._collected or b""), None
-        self._head = [pair for pair in self._head if pair[0] != b"content-length"]
+        self._head = without_length(self._head)
         if whole and body:
             self._head.append((b"content-length", b"%d" % len(body)))
         self._begin(whole and not body)
         if body and self._stream is not None:
             self._stream.send_data(body, whole)
+            if whole:
+                self._sent()
 
     def trailers(self, trailers: HeaderMap) -> None:
         """End the request with trailers."""
         if self._collected is not None:
             self._uncollect(whole=False)
         if self._stream is not None:
-            self._stream.send_trailers([p for p in trailers.pairs if p[0][:1] != b":"])
+            try:
+                self._stream.send_trailers(trailer_fields(trailers))
+            except AnyWasmError as error:
+                self._chain.unfit(_UNFIT, error)
+                return
+            self._sent()
 
     # --- as a ResponseHandler ---
 
@@ -126,6 +160,10 @@ class Router:
         if self._stream is not None:
             info.upstream = self._stream.remote_address
             info.upstream_local = self._stream.local_address
+            if status == 101 and chain.tunnel is not None:
+                # A route's timeout is for answers; what was switched to may last.
+                chain.timers.arm(None)
+                chain.tunnel.agreed(self._stream)
         info.response_code_details = "via_upstream"
         taken = int((time.monotonic() - self._begun_at) * 1000)
         answer = response_headers(status, headers)
@@ -142,11 +180,11 @@ class Router:
 
     def on_upstream_unwritable(self) -> None:
         """Read no more of the request for now."""
-        self._chain.hold_request(True)
+        self._chain.request_holds.set(self, True)
 
     def on_upstream_writable(self) -> None:
         """Read on."""
-        self._chain.hold_request(False)
+        self._chain.request_holds.set(self, False)
 
     def on_upstream_complete(self) -> None:
         """The upstream is done with."""
@@ -157,13 +195,15 @@ class Router:
         if self._stream is None:
             return  # it was given up
         self._stream = None
-        self._chain.flags = failure.flags
-        if self._responding:
-            self._chain.cut(f"upstream_reset_after_response_started{{{failure.reason.value}}}")
-            return
+        chain = self._chain
+        chain.flags = failure.flags
         reason = failure.reason.value.replace(" ", "_")
-        details = f"upstream_reset_before_response_started{{{reason}}}"
-        self._chain.local_reply(LocalReply(failure.status, failure.text.encode(), details))
+        if self._responding:
+            chain.cut(f"upstream_reset_after_response_started{{{reason}}}")
+        else:
+            details = f"upstream_reset_before_response_started{{{reason}}}"
+            chain.local_reply(LocalReply(failure.status, failure.text.encode(), details))
+            chain.flush()
 
     def _timed_out(self) -> None:
         self._chain.flags = "UT"
@@ -174,13 +214,15 @@ class Router:
 
     # --- for the chain ---
 
-    def pause_response(self, pause: bool) -> None:
-        """Have the upstream wait for a slow client."""
+    def pause(self) -> None:
+        """Have the upstream wait."""
         if self._stream is not None:
-            if pause:
-                self._stream.pause_reading()
-            else:
-                self._stream.resume_reading()
+            self._stream.pause_reading()
+
+    def resume(self) -> None:
+        """Have it go on."""
+        if self._stream is not None:
+            self._stream.resume_reading()
 
     def abandon(self) -> None:
         """Give the upstream up; its answer is not wanted any more."""

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from anywasm.abi.context import StreamContext
 from anywasm.abi.enums import MapType, StreamType
-from anywasm.core.errors import AnyWasmError
 from anywasm.plugins.plugin import Plugin
 from anywasm.plugins.pool import Slot
-from anywasm.server.filters.direction import REQUEST, RESPONSE, Direction, Sink
+from anywasm.server.filters.direction import REQUEST, RESPONSE, Sink
 from anywasm.server.filters.half_stage import HalfStage
 
 if TYPE_CHECKING:
@@ -29,127 +28,205 @@ class FilterStage:
         chain: The stream's chain.
         plugin: The filter.
         guest: The instance.
+        inline: Whether its guest is called on the event loop.
         context: The stream's context in it; made right before its first event.
+        begun: Whether the context was made.
         request: Its part in the request's way.
-        response: Its part in the response's way.
+        response: Its part in the response's way; None where the guest looks at no response.
         stops_iteration: Whether a pause on headers still lets the body come.
         changes_request: Whether the guest may change the request's body.
         changes_response: Whether the guest may change the response's body.
     """
 
     context: StreamContext
+    request: HalfStage
+    response: HalfStage | None = None
+    begun = False
+    _ended = False
+    _failed = False
+    _calling = False
 
     def __init__(self, chain: FilterChain, plugin: Plugin, slot: Slot) -> None:
         self.chain = chain
         self.plugin = plugin
         self.guest = slot.guest
+        self.inline = plugin.inline
         self.stops_iteration = plugin.stops_iteration
         self._slot = slot
-        self._inline = plugin.inline
-        self._begun = False
-        self._ended = False
-        self.changes_request = (
-            plugin.changes_bodies and slot.guest.callbacks.on_request_body is not None
+        callbacks = slot.guest.callbacks
+        changes = plugin.changes_bodies
+        self.changes_request = changes and callbacks.on_request_body is not None
+        self.changes_response = plugin.injects or (
+            changes and callbacks.on_response_body is not None
         )
-        self.changes_response = (
-            plugin.changes_bodies and slot.guest.callbacks.on_response_body is not None
+
+    def link_request(self, following: Sink) -> Sink:
+        """Take a place in the request's way, before `following`."""
+        callbacks = self.guest.callbacks
+        self.request = HalfStage(
+            self,
+            REQUEST,
+            following,
+            callbacks.on_request_headers,
+            callbacks.on_request_body,
+            callbacks.on_request_trailers,
         )
-        self.request: HalfStage
-        self.response: HalfStage
+        return self.request
 
-    def link(self, request: Sink, response: Sink) -> None:
-        """Say what comes next in each direction."""
-        self.request = HalfStage(self, REQUEST, request)
-        self.response = HalfStage(self, RESPONSE, response)
+    def link_response(self, following: Sink) -> Sink:
+        """Take a place in the response's way, before `following`, where the guest looks at it."""
+        callbacks = self.guest.callbacks
+        headers, body = callbacks.on_response_headers, callbacks.on_response_body
+        trailers = callbacks.on_response_trailers
+        if headers is body is trailers is None and not self.plugin.injects:
+            return following
+        self.response = HalfStage(self, RESPONSE, following, headers, body, trailers)
+        return self.response
 
-    def takes(self, direction: Direction) -> bool:
-        """Whether the guest is shown what comes; makes its context at the first request event.
+    @property
+    def takes(self) -> bool:
+        """Whether the guest is shown what comes.
 
         A filter that never saw the request does not see the answer either, and one that has failed
         sees nothing more, as in Envoy.
         """
-        if self._ended or self.guest.failed is not None:
-            return False
-        if self._begun:
-            return True
-        if direction is RESPONSE:
-            return False
-        self._begun = True
-        return self._begin()
+        return self.begun and not self._ended and self.guest.failed is None
 
-    def _begin(self) -> bool:
-        try:
-            # A stream's first call makes its context; in a thread the loop waits for that one.
-            self.context = self._slot.home.run(
-                lambda: self.guest.create_stream(self._slot.root, self.chain.deadline)
-            )
-        except AnyWasmError as error:
-            self._begun = False
-            self.chain.failed(self, error)
-            return False
-        self.context.info = self.chain.info
-        self.context.upstream_hosts = self.chain.upstream_hosts
-        if self._inline:
-            self.context.notify = self.settle
-        else:
-            loop = asyncio.get_running_loop()
-            self.context.notify = lambda: _hop(loop, self.settle)
-        return True
+    # --- calling the guest ---
 
-    def call(
-        self, callback: Callable[..., Any], args: tuple[int, ...], then: Callable[[int], None]
-    ) -> None:
-        """Call the guest; `then` gets its answer, unless the call ended the stream's way here."""
-        if self._inline:
-            try:
-                action = self.guest.call(self.context, callback, self.context.id, *args)
-            except Exception as error:
-                self.chain.failed(self, error)
-                return
-            if self._acted():
-                then(action or 0)
+    def begin(self, half: HalfStage, then: Callable[[], None]) -> None:
+        """Make the stream's context, then go on with `then`."""
+        if not self.inline:
+            self._elsewhere(half, self._create, lambda _: then())
             return
-        loop = asyncio.get_running_loop()
+        try:
+            self._create()
+        except Exception as error:
+            self._fail(error)
+            return
+        then()
+
+    def _create(self) -> int:
+        guest, chain = self.guest, self.chain
+        context = guest.create_stream(self._slot.root, chain.deadline)
+        context.info = chain.info
+        context.upstream_hosts = chain.upstream_hosts
+        context.notify = self.settle if self.inline else partial(_hop, chain, self.settle)
+        self.context = context
+        self.begun = True
+        return 0
+
+    def call(self, callback: Callable[..., Any], args: tuple[int, ...]) -> int | None:
+        """Call the guest; its answer, or None where the call ended the stream's way here."""
+        context = self.context
+        self._calling = True
+        try:
+            action = self.guest.call(context, callback, context.id, *args)
+        except Exception as error:
+            self._calling = False
+            self._fail(error)
+            return None
+        self._calling = False
+        if (context.injected or context.local_response or context.closed) and not self._acted():
+            return None
+        return action or 0
+
+    def call_elsewhere(
+        self,
+        half: HalfStage,
+        callback: Callable[..., Any],
+        args: tuple[int, ...],
+        then: Callable[[int], None],
+    ) -> None:
+        """Call the guest in its thread; `then` gets its answer, on the loop."""
+        context = self.context
+        job = partial(self.guest.call, context, callback, context.id, *args)
+        self._elsewhere(half, job, then)
+
+    def _elsewhere(
+        self, half: HalfStage, job: Callable[[], Any], then: Callable[[int], None]
+    ) -> None:
+        self._calling = True
+        self.chain.timers.paused(half)  # it waits for its turn there, but not for ever
 
         def work() -> None:
+            # Another stream's call may have broken the guest meanwhile.
+            if self.guest.failed is not None:
+                _hop(self.chain, partial(self._lost, half))
+                return
             try:
-                action = self.guest.call(self.context, callback, self.context.id, *args)
+                action = job()
             except Exception as error:
-                loop.call_soon_threadsafe(self.chain.failed, self, error)
+                _hop(self.chain, partial(self._fail, error))
             else:
-                loop.call_soon_threadsafe(self._returned, then, action or 0)
+                _hop(self.chain, partial(self._returned, half, then, action or 0))
 
         self._slot.home.post(work)
 
-    def _returned(self, then: Callable[[int], None], action: int) -> None:
+    def _returned(self, half: HalfStage, then: Callable[[int], None], action: int) -> None:
+        self._calling = False
+        self.chain.timers.resumed(half)
         if not self._ended and self._acted():
             then(action)
         self.chain.flush()
+
+    # --- what the guest wants, or what became of it ---
 
     def settle(self) -> None:
         """Do what the guest asked for this stream in a call that was about something else."""
         if self._ended:
             return
         if self.guest.failed is not None:
-            self.chain.failed(self, self.guest.failed)
+            if not self._calling:  # else the call itself tells
+                for half in (self.request, self.response):
+                    self._lost(half)
         elif self._acted():
-            for stream, half in (
-                (StreamType.HTTP_REQUEST, self.request),
-                (StreamType.HTTP_RESPONSE, self.response),
-            ):
-                if stream in self.context.continued:
-                    self.context.continued.discard(stream)
-                    half.resume()
+            self.resume()
         self.chain.flush()
+
+    def _lost(self, half: HalfStage | None) -> None:
+        """The guest broke, but not for this stream: under `fail_open` that goes on without it."""
+        self._calling = False
+        if self._ended or half is None:
+            return
+        self.chain.timers.resumed(half)
+        if self.plugin.config.failure_policy != "fail_open":
+            self._fail(self.guest.failed or RuntimeError("the guest has failed"))
+        elif self.begun:
+            half.release()
+        self.chain.flush()
+
+    def _fail(self, error: BaseException) -> None:
+        self._calling = False
+        if not self._failed and not self._ended:
+            self._failed = True
+            self.chain.failed(self, error)
+
+    def resume(self) -> None:
+        """Let the directions go on that the guest has continued."""
+        if self._ended:
+            return
+        continued = self.context.continued
+        for stream, half in (
+            (StreamType.HTTP_REQUEST, self.request),
+            (StreamType.HTTP_RESPONSE, self.response),
+        ):
+            # A busy one will find it when the guest has answered.
+            if stream in continued and (half is None or not half.busy):
+                continued.discard(stream)
+                if half is not None:
+                    half.resume()
 
     def _acted(self) -> bool:
         """Apply what ends the stream's way here; False when it did."""
+        if not self.begun:
+            return True
         context = self.context
         if context.injected:
             injected, context.injected = context.injected, []
-            for stream, data, end_stream in injected:
-                half = self.request if stream is StreamType.HTTP_REQUEST else self.response
-                half.inject(data, end_stream)
+            if self.response is not None and context.responding:
+                for _, data, end_stream in injected:
+                    self.response.inject(data, end_stream)
         if context.local_response is not None:
             reply, context.local_response = context.local_response, None
             self.chain.guest_replied(self, reply)
@@ -160,37 +237,38 @@ class FilterStage:
         context.closed.clear()
         return True
 
+    # --- the end ---
+
     def end(self) -> None:
         """End the context, with everything readable that `proxy_on_log` may ask for. Idempotent."""
         if self._ended:
             return
         self._ended = True
-        slot = self._slot
-        if not self._begun:
-            self.plugin.filters.unbind(slot)
-            return
-        context, chain = self.context, self.chain
-        context.maps[MapType.HTTP_REQUEST_HEADERS] = chain.request
-        context.maps[MapType.HTTP_RESPONSE_HEADERS] = chain.response
-        context.maps[MapType.HTTP_RESPONSE_TRAILERS] = chain.response_trailers
-        if self._inline:
+        if self.inline:
             self._end_context()
-            self.plugin.filters.unbind(slot)
+            self.plugin.filters.unbind(self._slot)
             return
-        loop = asyncio.get_running_loop()
 
         def work() -> None:
             self._end_context()
-            loop.call_soon_threadsafe(partial(self.plugin.filters.unbind, slot))
+            _hop(self.chain, partial(self.plugin.filters.unbind, self._slot))
 
-        slot.home.post(work)
+        self._slot.home.post(work)
 
     def _end_context(self) -> None:
+        if not self.begun:
+            return
+        chain, maps = self.chain, self.context.maps
+        maps[MapType.HTTP_REQUEST_HEADERS] = chain.request
+        maps[MapType.HTTP_RESPONSE_HEADERS] = chain.response
+        maps[MapType.HTTP_RESPONSE_TRAILERS] = chain.response_trailers
         try:
             self.guest.end(self.context)
-        except AnyWasmError as error:
+        except Exception as error:
             _log.error("filter %s: failed after its stream had ended: %s", self.plugin.name, error)
 
 
-def _hop(loop: asyncio.AbstractEventLoop, job: Callable[[], None]) -> None:
+def _hop(chain: FilterChain, job: Callable[[], None]) -> None:
+    """Do something on the loop."""
+    loop: asyncio.AbstractEventLoop = chain.listener.loop
     loop.call_soon_threadsafe(job)

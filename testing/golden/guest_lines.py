@@ -11,10 +11,11 @@ from types import TracebackType
 from anywasm.testing.golden.case import LogLine
 
 _GUESTS = logging.getLogger("anywasm.guest")
+#: Envoy's names, as in recordings.
 _LEVELS = {
     logging.DEBUG: "debug",
     logging.INFO: "info",
-    logging.WARNING: "warn",
+    logging.WARNING: "warning",
     logging.ERROR: "error",
     logging.CRITICAL: "critical",
 }

@@ -89,7 +89,7 @@ def test_a_hang_that_should_not_be_is_a_difference(tmp_path: Path) -> None:
     request = {"path": "/pause", "timeout": 0.5}
     step = {"request": request, "expect": {"status": 200}}
     lines = _lines(*_changed(tmp_path, "edge-body", {"steps": [step]}))
-    assert lines == ["- status: 200", "+ error: timeout"]
+    assert {"- status: 200", "+ error: timeout"} <= set(lines)
 
 
 def test_a_start_that_should_have_failed_is_a_difference(tmp_path: Path) -> None:
@@ -115,6 +115,7 @@ def test_what_a_proxy_adds_is_no_difference() -> None:
     after = _answer('{"headers":[["a","1"]]}', ("Server", "x"), ("b", "2"), ("Date", "now"))
     assert answer_differences(before, after) == []
     assert answer_differences(before, _answer('{"headers": [["a", "2"]]}', ("b", "2"))) != []
+    assert answer_differences(_answer("text\n"), _answer("text")) != []
 
 
 def test_times_and_peers_are_masked() -> None:
@@ -135,7 +136,7 @@ def test_log_lines_count_once_and_by_their_first_line() -> None:
     assert log_differences([tick], [tick, line("other")], complete=False) == []
     assert log_differences([tick], [tick, line("other")], complete=True) == ["+ log: info: other"]
     assert log_differences([tick], [], complete=False) == ["- log: info: tick"]
-    assert log_differences([tick], [LogLine(level="warn", msg="tick")], complete=True) != []
+    assert log_differences([tick], [LogLine(level="warning", msg="tick")], complete=True) != []
 
 
 # --- cases and guests ---

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     Job = Callable[[], None]
 
 
+#: Bytes of the id that a guest gives itself.
+MAX_ID = 1024
 #: Jobs that are done after one guest call. A guest can make new ones in them without end (a queue
 #: that it fills when told of an item); what is left waits for the next call.
 _MOST_DEFERRED = 10_000
@@ -258,7 +260,8 @@ class Guest:
         """The id that the guest gives itself through Layotto's `proxy_get_id`, if it exports it.
 
         Raises:
-            AbiError: When it exports the function but tells no id, or one that is not UTF-8.
+            AbiError: When it exports the function but tells no id, or one that is not UTF-8 or
+                longer than `MAX_ID`.
         """
         if self.callbacks.get_id is None:
             return None
@@ -268,6 +271,8 @@ class Guest:
             self.call(self.base, self.callbacks.get_id, limit=self.limits.start)
         finally:
             self.base.buffers[BufferType.FOREIGN_FUNCTION_ARGUMENTS] = None
+        if len(answer.data) > MAX_ID:
+            raise AbiError(f"proxy_get_id gave an id longer than {MAX_ID} bytes")
         try:
             told = answer.data.decode()
         except UnicodeDecodeError:

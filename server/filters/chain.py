@@ -21,7 +21,7 @@ from anywasm.server.filters.direction import REQUEST, Direction, Sink
 from anywasm.server.filters.downstream import Downstream
 from anywasm.server.filters.holds import Holds
 from anywasm.server.filters.local_reply import FAILED, LocalReply
-from anywasm.server.filters.message import content_length, request_headers
+from anywasm.server.filters.message import content_length, forwarded_source, request_headers
 from anywasm.server.filters.route import Route
 from anywasm.server.filters.router import Router
 from anywasm.server.filters.stage import FilterStage
@@ -103,10 +103,14 @@ class FilterChain:
             if protocol.lower() in listener.upgrade:
                 self.tunnel = Tunnel(self, exchange, protocol)
         self.request = request_headers(exchange, listener, self.tunnel is not None)
+        source = exchange.peer_address
+        if not listener.use_remote_address:
+            # Like Envoy, which lets lists of addresses go by what the proxy before it tells.
+            source = forwarded_source(self.request) or source
         self.info = StreamInfo(
             time.time_ns(),
             "HTTP/" + exchange.http_version,
-            source=exchange.peer_address,
+            source=source,
             destination=exchange.local_address,
             connection_id=exchange.connection_id,
             virtual_host_name=listener.virtual_host,
@@ -241,7 +245,7 @@ class FilterChain:
     # --- for the stages ---
 
     def pause_expired(self) -> None:
-        """A guest has held the stream up for too long."""
+        """A guest, or an upstream in the middle of its answer, has taken too long."""
         self._answer_at_once(LocalReply(504, b"upstream request timeout", "response_timeout"))
         self.flush()
 

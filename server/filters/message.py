@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import uuid
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -98,6 +99,21 @@ def request_headers(exchange: HttpExchange, listener: FilterListener, upgrade: b
     headers = HeaderMap()
     headers.pairs = [p for p in pairs if p[0] not in options] if options else pairs
     return headers
+
+
+def forwarded_source(headers: HeaderMap) -> tuple[str, int] | None:
+    """The client that the last proxy tells of in `x-forwarded-for`, as Envoy reads it.
+
+    None where the last entry is no bare IP address. The client's port is not known: 0.
+    """
+    told = headers.get(b"x-forwarded-for")
+    if told is None:
+        return None
+    try:
+        address = ipaddress.ip_address(told.rpartition(b",")[2].strip().decode("latin-1"))
+    except ValueError:
+        return None
+    return str(address), 0
 
 
 _TREATED = _CONNECTION | {

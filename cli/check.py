@@ -42,11 +42,9 @@ def check(
       anywasm check -c quickstart.yaml && systemctl restart anywasm
       anywasm check -c quickstart.yaml --json | jq '.plugins[] | {name, compile_ms, error}'
     """  # noqa: D301
-    with extra("server"):
-        from anywasm.cli.examination import examine
-        from anywasm.plugins.config import load_config
-
     set_up(setup)
+    with extra("server"):
+        from anywasm.plugins.config import load_config
     try:
         loaded = load_config(config)
     except ConfigError as error:
@@ -56,6 +54,8 @@ def check(
         data = {"path": str(config), "good": False, "problems": problems, "plugins": []}
         typer.echo(json.dumps(data, indent=2))
         raise typer.Exit(USAGE) from None
+    with extra("server"):
+        from anywasm.cli.examination import examine
     examination = examine(loaded)
     if as_json:
         typer.echo(json.dumps(_data(config, loaded, examination), indent=2))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from anywasm.cli.errors import extra
 from anywasm.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -75,10 +76,11 @@ def serve(
         started: Called once everything serves and the log says so.
 
     Raises:
-        AnyWasmError: When something cannot be started.
+        AnyWasmError: When something cannot be started, or a package is missing.
     """
-    from anywasm.cli.logging import configure_logging
-    from anywasm.server.server import Server
+    with extra("server"):
+        from anywasm.cli.logging import configure_logging
+        from anywasm.server.server import Server
 
     def ready(server: Server) -> None:
         # In a form that programs can wait for.

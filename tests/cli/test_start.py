@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -11,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from anywasm.cli.serving import set_up
+from anywasm.core.errors import ConfigError
 from anywasm.sdk import guest_path
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -113,10 +116,16 @@ def test_setup_registers_guests_of_the_null_engine(
 @pytest.mark.parametrize(
     "name", ["no_such_module:setup", "json:no_such", "json", "json:__name__", ":x", ""]
 )
-def test_a_setup_that_cannot_be_called(run: Run, config: Config, name: str) -> None:
-    result = run("start", "-c", str(config()), "--setup", name)
-    assert result.returncode == 2
-    assert result.stderr.startswith(f"--setup {name}: ")
+def test_a_setup_that_cannot_be_called(name: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        set_up([name])
+    assert str(raised.value).startswith(f"--setup {name}: ")
+
+
+def test_a_setup_that_cannot_be_called_is_told_in_a_line(run: Run) -> None:
+    result = run("start", "-c", "x.yaml", "--setup", "json:no_such")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("--setup json:no_such: ")
     assert result.stderr.count("\n") == 1
 
 
@@ -198,10 +207,10 @@ def test_what_cannot_be_started_is_told_in_a_line(
     assert result.stdout == ""
 
 
-def test_a_port_that_is_taken(run: Run, serving: Serving, config: Config) -> None:
-    with serving("start", "-c", str(config())) as server:
-        port = server.port()
-        path = config(listeners=[{"name": "main", "address": f"127.0.0.1:{port}"}])
+def test_a_port_that_is_taken(run: Run, config: Config) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        path = config(listeners=[{"name": "main", "address": address}])
         result = run("start", "-c", str(path), "--log-format", "json")
     assert result.returncode == 2
-    assert f"cannot listen on 127.0.0.1:{port}" in result.stderr.splitlines()[-1]
+    assert f"cannot listen on {address}" in result.stderr.splitlines()[-1]

@@ -7,7 +7,7 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from anywasm.plugins.config.access_log import STDOUT
 from anywasm.plugins.config.listener import ListenerTlsConfig
 from anywasm.plugins.config.model import KeyPath
 from anywasm.plugins.functions import FunctionService
+from anywasm.plugins.home import OwnThread
 from anywasm.plugins.host import PluginHost
 from anywasm.plugins.manager import PluginManager
 from anywasm.plugins.plugin import Plugin
@@ -176,12 +177,18 @@ def _plugins(
 
     router = FunctionRouter()
     services = make_services(config, loop, clusters, stores, FunctionService(router).invoke)
-    host = PluginHost(replace(services, log=note), filters=set(config.filter_names))
+    thread = _FilterThread("anywasm-check")
+    host = PluginHost(
+        replace(services, log=note),
+        filters=set(config.filter_names),
+        filter_home=lambda: thread,
+    )
     manager = PluginManager(host, drain_timeout=0.0)
     manager.add_handler(router)
     verdicts: list[Verdict] = []
-    # What they log while they are shut down is not about how they start.
-    with closing(manager):
+    with ExitStack() as stack:
+        stack.callback(thread.end)
+        stack.callback(manager.close)
         for index, plugin in enumerate(config.plugins):
             facts: dict[str, Any] = {}
             error = None
@@ -191,6 +198,17 @@ def _plugins(
                 error = loaded.describe(("plugins", index), " ".join(str(failure).splitlines()))
             verdicts.append(Verdict(plugin.name, error, tuple(said[plugin.name]), facts))
     return tuple(verdicts)
+
+
+class _FilterThread(OwnThread):
+    """Stands for the event loop: the one thread of all filters, which may share instances."""
+
+    def close(self) -> None:
+        """Nothing: the others go on."""
+
+    def end(self) -> None:
+        """End it once all filters are closed."""
+        super().close()
 
 
 def _start(config: PluginConfig, host: PluginHost, manager: PluginManager) -> dict[str, Any]:

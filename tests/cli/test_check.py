@@ -12,7 +12,7 @@ import pytest
 import wasmtime
 
 from anywasm.abi.pairs import encode_pairs
-from anywasm.core.registry import get_wasm_engine
+from anywasm.core.registry import engine_statuses, get_wasm_engine
 from anywasm.sdk import guest_bytes, guest_path
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -407,6 +407,29 @@ def test_guests_may_call_out_while_they_start_and_nothing_is_connected_to(
     known, unknown = json.loads(result.stdout)["plugins"]
     assert known["error"] is None
     assert "proxy_on_configure returned false" in unknown["error"]
+
+
+ENGINES = [s.name for s in engine_statuses() if s.vm is not None and s.vm.capabilities.wasm]
+
+
+def test_filters_and_functions_start_and_end_on_every_engine(
+    run: Run, write: Callable[[Any], Path]
+) -> None:
+    plugins: list[dict[str, Any]] = [
+        {"name": f"{kind}_{number}_{name}", "vm_config": {"engine": name, "path": path, **more}}
+        for name in ENGINES
+        for number in (1, 2)
+        # The filters of an engine share a VM.
+        for kind, path, more in (
+            ("filter", ADD_HEADER, {"vm_id": "one"}),
+            ("function", FUNCTIONS[1], {}),
+        )
+    ]
+    filters = [plugin["name"] for plugin in plugins if plugin["name"].startswith("filter")]
+    listeners = [{"name": "a", "address": "127.0.0.1:1", "filters": filters}]
+    result = run("check", "-c", str(write({"listeners": listeners, "plugins": plugins})))
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.count("\nok ") == len(plugins) - 1
 
 
 def test_a_configuration_that_cannot_be_read(run: Run, write: Callable[[Any], Path]) -> None:

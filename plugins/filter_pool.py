@@ -97,35 +97,32 @@ class FilterPool:
             FilterFailedError: When there is none, under `fail_closed` and `fail_reload`.
             PoolClosedError: After `close`.
         """
-        slot, working = self._take()
-        if slot is not None and working >= self._size:
+        slot, healthy = self._take()
+        if healthy:
             return slot
         self._sort_out()
-        try:
-            made = self._replace(needed=slot is None)
-        except BaseException:
-            if slot is not None:
-                self.unbind(slot)
-            raise
-        if slot is None and made:
+        if self._working() < self._size and self._replace(needed=slot is None) and slot is None:
             slot = self._take()[0]
         return slot
 
-    def _take(self) -> tuple[Slot | None, int]:
-        """The working instance with the fewest streams, with one more, and how many there are."""
+    def _take(self) -> tuple[Slot | None, bool]:
+        """The working instance with the fewest streams, with one more, and whether all is well."""
         with self._changed:
             if self._closed:
                 raise PoolClosedError(f"plugin {self._plugin!r} was replaced or removed")
             best: Slot | None = None
             working = 0
+            noted = True
             for slot in self._slots:
-                if slot.guest.failed is None:
-                    working += 1
-                    if best is None or slot.streams < best.streams:
-                        best = slot
+                if slot.guest.failed is not None:
+                    noted = noted and slot.noted
+                    continue
+                working += 1
+                if best is None or slot.streams < best.streams:
+                    best = slot
             if best is not None:
                 best.streams += 1
-            return best, working
+            return best, noted and working >= self._size
 
     def _sort_out(self) -> None:
         """Drop broken instances that serve no stream any more, and note that they broke."""
@@ -196,9 +193,10 @@ class FilterPool:
             slot.streams -= 1
             if slot.streams or slot not in self._slots:
                 return
+            # A broken one that nobody has noted yet goes when the next stream comes.
             broken = slot.guest.failed is not None
-            # A broken one may be the policy's proof of failure; it goes when the next stream comes.
-            surplus = self._closed or (not broken and self._working() > self._size)
+            surplus = slot.noted if broken else self._working() > self._size
+            surplus = surplus or self._closed
             if surplus:
                 self._slots.remove(slot)
                 self._changed.notify_all()

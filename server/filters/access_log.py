@@ -67,7 +67,7 @@ class AccessLog:
 
 def _clean(value: str | None) -> str:
     """A value that cannot break the line, or the quotes, that it is in."""
-    if value is None:
+    if not value:
         return "-"
     if value.isprintable() and not _QUOTING.intersection(value):
         return value

@@ -208,7 +208,7 @@ class Router:
     def _timed_out(self) -> None:
         self._chain.flags = "UT"
         if self._responding:
-            self._chain.cut("upstream_response_timeout")
+            self._chain.pause_expired()
         else:
             self._chain.local_reply(_TIMEOUT)
 

@@ -102,7 +102,7 @@ OPERATIONS = {
     " (local.set $n (i32.add (local.get $n) (i32.const 1)))"
     " (br_if $more (i32.lt_u (local.get $n) (i32.const 10000))))",
     # What only blocks: another function's state, which a test holds up.
-    "s": "(drop (call $state (i32.const 320) (i32.const 5) (i32.const 320) (i32.const 5)"
+    "s": "(drop (call $state (i32.const 320) (i32.const 10) (i32.const 320) (i32.const 10)"
     " (i32.const 8) (i32.const 12)))",
 }
 
@@ -136,7 +136,7 @@ _DATA = {
     292: "host",
     300: "content-length",
     316: "77",
-    320: "gated",
+    320: "state_demo",
 }
 _IMPORTS = {
     "log": ("proxy_log", 3),
@@ -266,7 +266,9 @@ class Head:
     def __init__(self, text: bytes) -> None:
         lines = text.decode("latin-1").split("\r\n")
         self.line = lines[0]
-        self.headers = [(n.lower(), v.strip()) for n, _, v in (li.partition(":") for li in lines[1:])]
+        self.headers = [
+            (n.lower(), v.strip()) for n, _, v in (li.partition(":") for li in lines[1:])
+        ]
 
     def values(self, name: str) -> list[str]:
         return [value for key, value in self.headers if key == name]
@@ -296,10 +298,21 @@ class Wire:
     def exactly(self, size: int) -> bytes:
         while len(self._rest) < size:
             more = self.socket.recv(65536)
-            assert more, "the connection ended early"
+            if not more:
+                raise ConnectionResetError("the connection ended early")
             self._rest += more
         found, self._rest = self._rest[:size], self._rest[size:]
         return found
+
+    def skip(self, size: int) -> None:
+        """Read so much, and keep nothing."""
+        found, self._rest = len(self._rest[:size]), self._rest[size:]
+        size -= found
+        while size:
+            more = len(self.socket.recv(min(size, 1 << 20)))
+            if not more:
+                raise ConnectionResetError("the connection ended early")
+            size -= more
 
     def rest(self) -> bytes:
         """Everything up to the end of the connection."""
@@ -320,13 +333,31 @@ class Wire:
         if head.values("transfer-encoding") != ["chunked"]:
             return b"", []
         body = b""
-        while size := int(self.until(b"\r\n"), 16):
+        while size := self._chunk():
             body += self.exactly(size)
             self.exactly(2)
         trailers = []
         while line := self.until(b"\r\n"):
             trailers.append(line.decode())
         return body, trailers
+
+    def _chunk(self) -> int:
+        line = self.until(b"\r\n")
+        if not line:
+            raise ConnectionResetError("the connection ended early")
+        return int(line, 16)
+
+    def skip_body(self, head: Head) -> int:
+        """Read the body after a head, and keep only its length."""
+        if head.values("content-length"):
+            total = int(head.values("content-length")[0])
+            self.skip(total)
+            return total
+        total = 0
+        while size := self._chunk():
+            self.skip(size + 2)
+            total += size
+        return total
 
     def answer(self) -> tuple[Head, bytes, list[str]]:
         """One whole response."""
@@ -503,6 +534,7 @@ def chained(
         plugin: dict[str, Any] | None = None,
         vm: dict[str, Any] | None = None,
         route: dict[str, Any] | None = None,
+        stores: dict[str, Any] | None = None,
         **listener: Any,
     ) -> Chained:
         content = filter_module() if module is None else module
@@ -532,7 +564,7 @@ def chained(
                 }
             ],
             "clusters": [{"name": "up", "endpoints": [f"127.0.0.1:{upstream(serve).port}"]}],
-            "state_stores": {"gated": {"type": "memory", "data": {"gated": "yes"}}},
+            "state_stores": stores or {},
         }
         started.append(Chained(serving(plugins, **settings), log))
         return started[-1]

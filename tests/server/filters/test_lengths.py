@@ -73,9 +73,7 @@ def test_a_length_that_only_the_headers_say(
         ("4gd", 200_000, 200_000),
     ],
 )
-def test_responses(
-    chained: Chained, version: str, word: str, size: int, expected: int
-) -> None:
+def test_responses(chained: Chained, version: str, word: str, size: int, expected: int) -> None:
     def serve(wire: Any) -> None:
         while wire.head() is not None:
             wire.send(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size + b"x" * size)

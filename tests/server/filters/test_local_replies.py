@@ -59,9 +59,7 @@ def test_an_answer_to_an_answer_goes_past_all_filters(chained: Chained, at: str)
 
 @pytest.mark.parametrize("at", "abc")
 @pytest.mark.parametrize("phase", ["5", "6"])
-def test_an_answer_in_the_body_of_an_answer_cuts_it(
-    chained: Chained, at: str, phase: str
-) -> None:
+def test_an_answer_in_the_body_of_an_answer_cuts_it(chained: Chained, at: str, phase: str) -> None:
     def serve(wire: Any) -> None:
         while wire.head() is not None:
             wire.send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n")

@@ -22,9 +22,7 @@ def test_a_pause_on_headers_holds_the_body_unless_iteration_stops_only(
     chained: Chained, tools: Any, stop: bool
 ) -> None:
     chain = chained("a", plugin={"allow_on_headers_stop_iteration": stop})
-    paused = chain.send(
-        "POST / HTTP/1.1\nhost: x\nx-a: 1p,2u\ncontent-length: 3", b"abc"
-    )
+    paused = chain.send("POST / HTTP/1.1\nhost: x\nx-a: 1p,2u\ncontent-length: 3", b"abc")
     if not stop:
         tools.eventually(lambda: steps(chain, "a", "request_headers"))
         assert chain.ask("/direct", headers={"x-a": "1r"}).status == 200

@@ -14,7 +14,7 @@ Chained = Callable[..., Any]
 
 MIB = 1024 * 1024
 #: More than all buffers on the way hold.
-MUCH = 64 * MIB
+MUCH = 40 * MIB
 #: What the sockets' and the host's buffers may hold.
 BUFFERS = 24 * MIB
 
@@ -29,7 +29,7 @@ class Flood:
         piece = b"x" * 65536
         wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
         while self.sent < MUCH:
-            self.sent += wire.socket.send(piece)
+            self.sent += wire.socket.send(piece[: MUCH - self.sent])
 
     def settle(self) -> int:
         """How much was taken once nothing more is."""
@@ -54,11 +54,7 @@ def test_a_slow_client_slows_the_upstream(chained: Chained, tools: Any, names: s
     head = wire.head()
     assert head is not None
     assert flood.settle() < BUFFERS
-    # It goes on where the client does.
-    length = int(head.values("content-length")[0]) if head.values("content-length") else None
-    size = len(wire.body(head)[0])
-    assert size == MUCH
-    assert length in (None, MUCH)
+    assert wire.skip_body(head) == MUCH  # it goes on where the client does
 
 
 @pytest.mark.parametrize("word", ["1c", "1p"])
@@ -66,11 +62,9 @@ def test_a_slow_upstream_or_filter_slows_the_client(
     chained: Chained, tools: Any, word: str
 ) -> None:
     def serve(wire: Any) -> None:
-        wire.head()
+        head = wire.head()
         go.wait(20)
-        total = 0
-        while total < MUCH:
-            total += len(wire.exactly(65536))
+        assert wire.skip_body(head) == MUCH
         wire.send(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
 
     go = threading.Event()
@@ -100,7 +94,9 @@ def test_a_paused_response_slows_the_upstream(chained: Chained, tools: Any) -> N
     tools.eventually(lambda: "response_headers" in chain.log.said("b"))
     assert flood.settle() < BUFFERS
     assert chain.ask("/direct", headers={"x-b": "1R"}).status == 200
-    assert len(wire.answer()[1]) == MUCH
+    head = wire.head()
+    assert head is not None
+    assert wire.skip_body(head) == MUCH
 
 
 def test_a_body_that_is_collected_may_not_be_too_long(chained: Chained) -> None:
@@ -216,7 +212,7 @@ def test_a_client_is_asked_for_its_body(chained: Chained) -> None:
     wire.send(b"abc")
     _, body, _ = wire.answer()
     assert body.endswith(b"\n\nabc")
-    assert b"expect" not in body
+    assert b"\nexpect:" not in body
 
 
 def test_it_is_not_asked_where_it_is_answered(chained: Chained) -> None:

@@ -7,8 +7,9 @@ import zlib
 from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Protocol
+from weakref import WeakKeyDictionary
 
-from anywasm.abi.enums import Status, StreamType
+from anywasm.abi.enums import LogLevel, Status, StreamType
 from anywasm.abi.protobuf import protobuf_fields
 from anywasm.core.hooks import manager, plugin_manager
 from anywasm.core.hookspecs import hookspec
@@ -21,6 +22,8 @@ ForeignFunction = Callable[["Context", bytes], "bytes | Status"]
 
 #: What `uncompress` gives at most.
 MAX_UNCOMPRESSED = 16 * 1024 * 1024
+#: Properties that one root context may declare.
+MAX_DECLARED = 1024
 
 
 class RegisterForeignFunction(Protocol):
@@ -77,18 +80,92 @@ def _compress(context: Context, arguments: bytes) -> bytes:
 
 
 def _uncompress(context: Context, arguments: bytes) -> bytes | Status:
-    """zlib, as Envoy's; BAD_ARGUMENT for anything else, or more than `MAX_UNCOMPRESSED`."""
+    """zlib, as Envoy's; SERIALIZATION_FAILURE for anything else, or past `MAX_UNCOMPRESSED`."""
     decoder = zlib.decompressobj()
     try:
         data = decoder.decompress(arguments, MAX_UNCOMPRESSED)
     except zlib.error:
-        return Status.BAD_ARGUMENT
-    return data if decoder.eof else Status.BAD_ARGUMENT
+        return Status.SERIALIZATION_FAILURE
+    return data if decoder.eof else Status.SERIALIZATION_FAILURE
 
 
 def _clear_route_cache(context: Context, arguments: bytes) -> bytes:
     """Nothing to do: a changed request is routed anew in any case."""
     return b""
+
+
+def _fields(arguments: bytes) -> dict[int, bytes | int] | None:
+    """The fields of one of Envoy's own messages; None when it is malformed."""
+    try:
+        return dict(protobuf_fields(arguments))
+    except ValueError:
+        return None
+
+
+def _crypto(name: str) -> ForeignFunction:
+    """Envoy: signatures. BAD_ARGUMENT without a key, as there; with one, this host has no code."""
+
+    def refuse(context: Context, arguments: bytes) -> Status:
+        if not _fields(arguments):
+            return Status.BAD_ARGUMENT
+        context.log(LogLevel.WARN, f"foreign function {name}: this host does no cryptography")
+        return Status.UNIMPLEMENTED
+
+    return refuse
+
+
+def _set_filter_state(context: Context, arguments: bytes) -> bytes | Status:
+    """Envoy: one of its own objects, for the stream; guests read it back as `filter_state`."""
+    from anywasm.abi.context import StreamContext
+    from anywasm.abi.properties import MAX_STATE, MAX_STATE_BYTES
+
+    fields = _fields(arguments)
+    if fields is None:
+        return Status.BAD_ARGUMENT
+    path, value = fields.get(1, b""), fields.get(2, b"")
+    if not isinstance(path, bytes) or not isinstance(value, bytes):
+        return Status.BAD_ARGUMENT
+    # Envoy has such objects under names of its own alone.
+    if not isinstance(context, StreamContext) or not path.startswith(b"envoy."):
+        return Status.NOT_FOUND
+    state = context.info.filter_state
+    held = sum(map(len, state.values())) - len(state.get(path, b""))
+    if held + len(value) > MAX_STATE_BYTES or (len(state) >= MAX_STATE and path not in state):
+        return Status.INTERNAL_FAILURE
+    state[path] = value
+    return b""
+
+
+#: Of the properties that root contexts have declared: whether each is a string, or else bytes.
+_declared: WeakKeyDictionary[Context, dict[bytes, bool]] = WeakKeyDictionary()
+
+
+def _declare_property(context: Context, arguments: bytes) -> bytes | Status:
+    """Envoy: the type of a property that guests set. BAD_ARGUMENT where it has one already."""
+    fields = _fields(arguments)
+    name = None if fields is None else fields.get(1, b"")
+    if fields is None or not isinstance(name, bytes):
+        return Status.BAD_ARGUMENT
+    kind = fields.get(3, 0)
+    if kind in (2, 3) or fields.get(2):
+        context.log(
+            LogLevel.WARN,
+            "foreign function declare_property: read-only properties, and such of Protobuf and "
+            "FlatBuffers, are not served",
+        )
+        return Status.UNIMPLEMENTED
+    declared = _declared.setdefault(context.root, {})
+    if name in declared:
+        return Status.BAD_ARGUMENT
+    if len(declared) >= MAX_DECLARED:
+        return Status.INTERNAL_FAILURE
+    declared[name] = kind == 1
+    return b""
+
+
+def declared_as_string(root: Context, name: bytes) -> bool:
+    """Whether the guest has declared that property as a string; it is bytes otherwise."""
+    return _declared.get(root, {}).get(name, False)
 
 
 def _hash(algorithm: str) -> ForeignFunction:
@@ -116,9 +193,8 @@ def _inject(stream_type: StreamType) -> ForeignFunction:
     def inject(context: Context, arguments: bytes) -> bytes | Status:
         from anywasm.abi.context import StreamContext
 
-        try:
-            fields = dict(protobuf_fields(arguments))
-        except ValueError:
+        fields = _fields(arguments)
+        if fields is None:
             return Status.BAD_ARGUMENT
         body = fields.get(1, b"")
         if not isinstance(context, StreamContext) or not isinstance(body, bytes):
@@ -151,6 +227,10 @@ _BUILT_IN: dict[tuple[str | None, str], ForeignFunction] = {
     (None, "compress"): _compress,
     (None, "uncompress"): _uncompress,
     (None, "clear_route_cache"): _clear_route_cache,
+    (None, "declare_property"): _declare_property,
+    (None, "set_envoy_filter_state"): _set_filter_state,
+    (None, "sign"): _crypto("sign"),
+    (None, "verify_signature"): _crypto("verify_signature"),
     (None, "sha256"): _hash("sha256"),
     (None, "sha512"): _hash("sha512"),
     ("higress", "get_vm_memory"): _vm_memory,

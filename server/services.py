@@ -11,6 +11,7 @@ from anywasm.abi.shared_data import SharedData
 from anywasm.abi.shared_queue import SharedQueues
 from anywasm.plugins.config import AppConfig, ClusterConfig
 from anywasm.server.callouts import GrpcCalls, HttpCalls, LoopTimers, RedisCalls
+from anywasm.server.foreign import offer_cel
 from anywasm.server.guest_log import FROM_NAME, log_guest
 from anywasm.server.upstream import Cluster, TlsOptions, UpstreamClusters
 
@@ -24,6 +25,7 @@ def make_services(
 ) -> HostServices:
     """The services of a server that runs on `loop`; close them with `close_services`."""
     limits = config.abi_limits
+    offer_cel()
     return HostServices(
         log=log_guest,
         log_level=FROM_NAME[config.log_level],

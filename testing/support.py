@@ -14,6 +14,7 @@ from anywasm.abi.foreign import built_in_foreign_functions
 from anywasm.abi.table import HOST_FUNCTIONS, HostFunction, Phase
 from anywasm.abi.versions import AbiVersion, known_versions
 from anywasm.abi.wasi.table import WASI_FUNCTIONS
+from anywasm.server.foreign import CEL_FUNCTIONS
 
 #: Callbacks of the specification that this host never makes, and why.
 _NEVER_CALLED = {
@@ -84,7 +85,10 @@ def _page() -> Iterator[str]:
     yield ""
     yield from _table(
         ("function", "profile"),
-        [(f"`{name}`", profile or "all") for profile, name in built_in_foreign_functions()],
+        [
+            *((f"`{name}`", profile or "all") for profile, name in built_in_foreign_functions()),
+            *((f"`{name}`", "all; in servers, with the extra `cel`") for name in CEL_FUNCTIONS),
+        ],
     )
     yield ""
     yield "## WASI preview 1"

@@ -50,7 +50,8 @@ class FilterPool:
         self._size = size
         self._policy = failure_policy
         self._backoff = backoff
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._slots: list[Slot] = []
         self._closed = False
         self._failures = 0
@@ -77,7 +78,7 @@ class FilterPool:
     @property
     def slots(self) -> tuple[Slot, ...]:
         """The instances that exist now, broken ones that still have streams among them."""
-        with self._changed:
+        with self._lock:
             return tuple(self._slots)
 
     @property
@@ -107,7 +108,7 @@ class FilterPool:
 
     def _take(self) -> tuple[Slot | None, bool]:
         """The working instance with the fewest streams, with one more, and whether all is well."""
-        with self._changed:
+        with self._lock:
             if self._closed:
                 raise PoolClosedError(f"plugin {self._plugin!r} was replaced or removed")
             best: Slot | None = None
@@ -126,7 +127,7 @@ class FilterPool:
 
     def _sort_out(self) -> None:
         """Drop broken instances that serve no stream any more, and note that they broke."""
-        with self._changed:
+        with self._lock:
             broken = [slot for slot in self._slots if slot.guest.failed is not None]
             for slot in broken:
                 if not slot.noted:
@@ -180,7 +181,7 @@ class FilterPool:
         return self._add(slot)
 
     def _add(self, slot: Slot) -> bool:
-        with self._changed:
+        with self._lock:
             if not self._closed:
                 self._slots.append(slot)
                 return True
@@ -189,7 +190,7 @@ class FilterPool:
 
     def unbind(self, slot: Slot) -> None:
         """Note that a stream has ended."""
-        with self._changed:
+        with self._lock:
             slot.streams -= 1
             if slot.streams or slot not in self._slots:
                 return
@@ -212,7 +213,7 @@ class FilterPool:
         Raises:
             AnyWasmError: When an instance cannot be made; the pool keeps what it has.
         """
-        with self._changed:
+        with self._lock:
             working = [slot for slot in self._slots if slot.guest.failed is None]
             spare = [slot for slot in working if not slot.streams]
             surplus = spare[: max(0, len(working) - size)]
@@ -238,7 +239,7 @@ class FilterPool:
         Returns:
             Whether all ended within `drain` seconds; the others keep theirs until they do.
         """
-        with self._changed:
+        with self._lock:
             self._closed = True
             self._changed.wait_for(
                 lambda: all(not slot.streams for slot in self._slots), max(0.0, drain)

@@ -120,8 +120,8 @@ class FilterChain:
         self._router = Router(self)
         self._downstream = Downstream(self, exchange)
         self.timers = StreamTimers(self, listener.loop)
-        self.request_holds = Holds(exchange.pause_reading, exchange.resume_reading)
-        self.response_holds = Holds(self._router.pause, self._router.resume)
+        self.request_holds = Holds(exchange)
+        self.response_holds = Holds(self._router)
         self.request_way: Sink = self._router
         self.response_way: Sink = self._downstream
 

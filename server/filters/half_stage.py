@@ -91,22 +91,14 @@ class HalfStage:
         stage = self._stage
         if self._shut():
             return
-        if self._direction is REQUEST and not stage.begun:
+        if not stage.begun and self._direction is REQUEST:
             # A stream's first event makes its context.
-            self.busy = True
-            stage.begin(self, lambda: self._began(headers, end_stream))
-            return
-        self._headers(headers, end_stream)
-
-    def _began(self, headers: HeaderMap, end_stream: bool) -> None:
-        self.busy = False
-        if not self._shut():
-            self._headers(headers, end_stream)
-        if self._queue:
-            self._drain()
-
-    def _headers(self, headers: HeaderMap, end_stream: bool) -> None:
-        stage = self._stage
+            if not stage.inline:
+                self.busy = True
+                stage.begin_elsewhere(self, lambda: self._began(headers, end_stream))
+                return
+            if not stage.begin():
+                return
         if not stage.takes:
             self._sink.headers(headers, end_stream)
             return
@@ -119,6 +111,12 @@ class HalfStage:
         stage.context.maps[self._direction.headers] = headers
         self._call(self._on_headers, self._after_headers, len(headers.pairs), int(end_stream))
 
+    def _began(self, headers: HeaderMap, end_stream: bool) -> None:
+        self.busy = False
+        self.headers(headers, end_stream)
+        if self._queue:
+            self._drain()
+
     def data(self, data: bytes, end_stream: bool) -> None:
         """Show a piece of the body to the guest, with what it has paused on before."""
         if self._shut():
@@ -129,7 +127,7 @@ class HalfStage:
             self._tell_held()
             return
         stage = self._stage
-        if not stage.takes or (self._on_body is None and self._stop is None):
+        if (self._on_body is None and self._stop is None) or not stage.takes:
             self._sink.data(data, end_stream)
             return
         body = self._body
@@ -155,7 +153,7 @@ class HalfStage:
             self._enqueue(trailers, True)
             return
         stage = self._stage
-        if not stage.takes or (self._on_trailers is None and self._stop is None):
+        if (self._on_trailers is None and self._stop is None) or not stage.takes:
             self._sink.trailers(trailers)
             return
         self._held_trailers = trailers

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Protocol
+
+
+class Sender(Protocol):
+    """What can be made to wait."""
+
+    def pause_reading(self) -> None:
+        """Read nothing more of it."""
+
+    def resume_reading(self) -> None:
+        """Read on."""
 
 
 class Holds:
@@ -12,28 +22,25 @@ class Holds:
     own, so that one of them going away does not undo another.
 
     Args:
-        pause: Stops reading.
-        resume: Starts it again.
+        sender: That side.
     """
 
-    __slots__ = ("_pause", "_reasons", "_resume")
+    __slots__ = ("_reasons", "_sender")
 
-    def __init__(self, pause: Callable[[], None], resume: Callable[[], None]) -> None:
-        self._pause = pause
-        self._resume = resume
-        self._reasons: set[object] = set()
-
-    def __bool__(self) -> bool:
-        return bool(self._reasons)
+    def __init__(self, sender: Sender) -> None:
+        self._sender = sender
+        self._reasons: set[object] | None = None
 
     def set(self, reason: object, hold: bool) -> None:
         """Add a reason, or take it away. Idempotent."""
         reasons = self._reasons
         if hold:
-            if not reasons:
-                self._pause()
+            if reasons is None:
+                reasons = self._reasons = set()
+                self._sender.pause_reading()
             reasons.add(reason)
-        elif reason in reasons:
+        elif reasons is not None:
             reasons.discard(reason)
             if not reasons:
-                self._resume()
+                self._reasons = None
+                self._sender.resume_reading()

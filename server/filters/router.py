@@ -35,10 +35,10 @@ class Router:
     _collected: bytearray | None = None
     _begun_at = 0.0
     _responding = False
+    _head: list[Pair]
 
     def __init__(self, chain: FilterChain) -> None:
         self._chain = chain
-        self._head: list[Pair] = []
 
     # --- the request ---
 
@@ -214,12 +214,12 @@ class Router:
 
     # --- for the chain ---
 
-    def pause(self) -> None:
+    def pause_reading(self) -> None:
         """Have the upstream wait."""
         if self._stream is not None:
             self._stream.pause_reading()
 
-    def resume(self) -> None:
+    def resume_reading(self) -> None:
         """Have it go on."""
         if self._stream is not None:
             self._stream.resume_reading()

@@ -94,17 +94,18 @@ class FilterStage:
 
     # --- calling the guest ---
 
-    def begin(self, half: HalfStage, then: Callable[[], None]) -> None:
-        """Make the stream's context, then go on with `then`."""
-        if not self.inline:
-            self._elsewhere(half, self._create, lambda _: then())
-            return
+    def begin(self) -> bool:
+        """Make the stream's context; False where that ended the stream."""
         try:
             self._create()
         except Exception as error:
             self._fail(error)
-            return
-        then()
+            return False
+        return True
+
+    def begin_elsewhere(self, half: HalfStage, then: Callable[[], None]) -> None:
+        """Make the stream's context in the guest's thread, then go on with `then`, on the loop."""
+        self._elsewhere(half, self._create, lambda _: then())
 
     def _create(self) -> int:
         guest, chain = self.guest, self.chain

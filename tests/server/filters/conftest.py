@@ -50,8 +50,8 @@ _MAP = "(i32.mul (local.get $buffer) (i32.const 2))"
 _MOST = "(i32.const 0x7fffffff)"
 
 #: What a letter of a script does. The header `x-L` of a request is the script of the filter L:
-#: words such as `1p,4h`, each with the phase it is for: 1 to 3 request headers, body, trailers, 4 to
-#: 6 the response's, 7 to 9 done, log and delete.
+#: words such as `1p,4h`, each with the phase it is for: 1 to 3 request headers, body, trailers,
+#: 4 to 6 the response's, 7 to 9 done, log and delete.
 OPERATIONS = {
     # Ends of a word: what the callback returns, or worse.
     "c": "(return (i32.const 0))",

@@ -24,7 +24,7 @@ def log(path: Path, format: str = FORMAT) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "target,word,line",
+    ("target", "word", "line"),
     [
         ("/direct", "1c", "200 direct_response - - 0 6 - -"),
         ("/u", "1c", "200 via_upstream - - 3 2 - up"),
@@ -77,7 +77,7 @@ def test_nobody_else_writes_lines_or_fields(chained: Chained, tools: Any, tmp_pa
 def test_formats_and_files_that_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="unknown operator %NOPE%"):
         AccessLog(str(tmp_path / "log"), "%NOPE%")
-    with pytest.raises(ConfigError, match="cannot|directory|No such"):
+    with pytest.raises(ConfigError, match="No such file"):
         AccessLog(str(tmp_path / "no" / "log"), "%PROTOCOL%")
 
 

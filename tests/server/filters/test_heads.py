@@ -42,7 +42,7 @@ def test_order_and_repetitions_stay(chained: Chained) -> None:
 
 def test_hop_by_hop_headers_stay_on_their_connection(chained: Chained) -> None:
     chain = chained("a")
-    line, fields = received(
+    _line, fields = received(
         chain.send(
             "GET / HTTP/1.1\nhost: x\nconnection: keep-alive, X-Private\nkeep-alive: 5\n"
             "proxy-connection: a\nx-private: 1\nupgrade: h2c\nx-public: 1"
@@ -134,7 +134,7 @@ def test_trailers_that_filters_spoil_end_the_exchange(chained: Chained) -> None:
 
 def test_nothing_is_smuggled_in_a_header(chained: Chained) -> None:
     chain = chained("a")
-    line, fields = received(chain.send("GET / HTTP/1.1\nhost: x\nx-a: 1I,4I"))
+    _line, fields = received(chain.send("GET / HTTP/1.1\nhost: x\nx-a: 1I,4I"))
     assert [value for name, value in fields if name == "x-a"] == ["1I,4I"]
 
 

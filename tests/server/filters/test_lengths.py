@@ -22,7 +22,7 @@ def measure(wire: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "word,body,said",
+    ("word", "body", "said"),
     [
         ("2ua", SMALL, "105 105"),
         ("2uq", SMALL, "6 6"),
@@ -61,7 +61,7 @@ def test_a_length_that_only_the_headers_say(
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
 @pytest.mark.parametrize(
-    "word,size,expected",
+    ("word", "size", "expected"),
     [
         ("5ua", 100, 105),
         ("5ue", 100, 0),

@@ -110,7 +110,7 @@ def test_an_answer_in_done_or_log_is_too_late(chained: Chained) -> None:
     assert chain.log.ended_once()
 
 
-@pytest.mark.parametrize("letter,status", [("k", 201), ("K", None)])
+@pytest.mark.parametrize(("letter", "status"), [("k", 201), ("K", None)])
 def test_another_streams_call_answers_or_closes_a_paused_one(
     chained: Chained, tools: Any, letter: str, status: int | None
 ) -> None:

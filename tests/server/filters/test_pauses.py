@@ -88,7 +88,7 @@ def test_trailers_of_a_response_are_held_with_its_body(chained: Chained, tools: 
     paused = chain.send("GET / HTTP/1.1\nhost: x\nx-a: 5p,6p")
     tools.eventually(lambda: steps(chain, "a", "response_trailers"))
     assert chain.ask("/direct", headers={"x-a": "1R"}).status == 200
-    head, body, trailers = paused.answer()
+    _head, body, trailers = paused.answer()
     assert (body, trailers) == (b"abc", ["t: 1"])
 
 
@@ -168,7 +168,6 @@ def test_a_resumed_stream_is_not_timed_any_more(chained: Chained, tools: Any) ->
     # An upload may take longer than the route's timeout, which runs from its end.
     for _ in range(8):
         wire.send(b"1\r\nx\r\n")
-        import time
 
         time.sleep(0.1)
     wire.send(b"0\r\n\r\n")

@@ -115,7 +115,7 @@ def test_a_body_that_is_collected_may_not_be_too_long(chained: Chained) -> None:
     assert chain.log.ended_once()
 
 
-@pytest.mark.parametrize("word,status", [("5u", None), ("4p", "200")])
+@pytest.mark.parametrize(("word", "status"), [("5u", None), ("4p", "200")])
 def test_a_response_that_is_collected_may_not_be_too_long(
     chained: Chained, tools: Any, word: str, status: str | None
 ) -> None:
@@ -222,7 +222,7 @@ def test_it_is_not_asked_where_it_is_answered(chained: Chained) -> None:
         assert head.line.split()[1] == status
 
 
-@pytest.mark.parametrize("later,expected", [("1k", b"HTTP/1.1 201 "), ("1r", CONTINUE)])
+@pytest.mark.parametrize(("later", "expected"), [("1k", b"HTTP/1.1 201 "), ("1r", CONTINUE)])
 def test_it_is_not_asked_while_a_filter_decides(
     chained: Chained, tools: Any, later: str, expected: bytes
 ) -> None:

@@ -56,7 +56,7 @@ def test_what_ends_while_its_guest_waits(
 @pytest.mark.parametrize("word", ["1h,2a,3c,4h,5a", "1p,4D", "1l,4h", "1t", "2x", "4l", "5t"])
 @pytest.mark.parametrize("names", ["a", "abc"])
 def test_threads_change_no_answer(chained: Chained, tools: Any, word: str, names: str) -> None:
-    answers = []
+    answers: list[object] = []
     for plugin in (THREAD, {"execution": "inline"}):
         chain = chained(names, plugin=plugin)
         wire = chain.send(

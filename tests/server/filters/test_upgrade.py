@@ -123,7 +123,8 @@ def test_a_refused_upgrade_is_an_ordinary_answer(chained: Chained, tools: Any) -
 
 
 @pytest.mark.parametrize(
-    "script,status", [("1l", "201"), ("4l", "201"), ("1t", "503"), ("4t", "503"), ("4S", "204")]
+    ("script", "status"),
+    [("1l", "201"), ("4l", "201"), ("1t", "503"), ("4t", "503"), ("4S", "204")],
 )
 def test_filters_may_answer_it_themselves(
     chained: Chained, tools: Any, script: str, status: str

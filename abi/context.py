@@ -133,10 +133,11 @@ class StreamContext(Context):
         root: RootContext,
         deadline: float,
         chain: tuple[str, ...] = (),
+        info: StreamInfo | None = None,
     ) -> None:
         super().__init__(guest, id, root.plugin)
         self._root = root
-        self.info = StreamInfo()
+        self.info = StreamInfo() if info is None else info
         self.local_response: LocalResponse | None = None
         self.continued: set[StreamType] = set()
         self.responding = False

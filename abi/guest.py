@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from anywasm.abi.host import HostServices
     from anywasm.abi.plugin import PluginIdentity
+    from anywasm.abi.stream_info import StreamInfo
     from anywasm.core.module import Module
 
     Job = Callable[[], None]
@@ -186,8 +187,12 @@ class Guest:
         try:
             if not self._interruptible:
                 return function(*args)
-            with self.instance.deadline(expires - now):
+            instance = self.instance
+            outer_end = instance.set_deadline(expires)
+            try:
                 return function(*args)
+            finally:
+                instance.restore_deadline(outer_end)
         except BaseException as error:
             self._fail(error)
             raise
@@ -333,7 +338,11 @@ class Guest:
             raise AbiError(f"the guest refused to start: {name} returned false")
 
     def create_stream(
-        self, root: RootContext, deadline: float | None = None, chain: tuple[str, ...] = ()
+        self,
+        root: RootContext,
+        deadline: float | None = None,
+        chain: tuple[str, ...] = (),
+        info: StreamInfo | None = None,
     ) -> StreamContext:
         """Make a stream context; its first event should follow at once.
 
@@ -341,13 +350,14 @@ class Guest:
             root: The plugin's root context.
             deadline: The `time.monotonic` second by which the stream must be done.
             chain: The ids of the functions that wait for this one, itself last.
+            info: What is known about it; by default nothing.
 
         Raises:
             TrapError, DeadlineExceededError: As `call`.
         """
         if deadline is None:
             deadline = time.monotonic() + self.limits.start
-        stream = StreamContext(self, self._new_id(), root, deadline, chain)
+        stream = StreamContext(self, self._new_id(), root, deadline, chain, info)
         self._contexts[stream.id] = stream
         try:
             if self.callbacks.on_context_create is not None:

@@ -139,7 +139,8 @@ class CallGate:
                 f"{self._what} belongs to the thread that made it (capabilities.thread_bound)"
             )
 
-    def _set_expires(self, expires: float | None) -> None:
+    def set_expires(self, expires: float | None) -> None:
+        """Have calls end at that `time.monotonic` second; None for never."""
         self.expires = expires
         self.alert = self._closed or self._home is not None or expires is not None
 
@@ -157,7 +158,7 @@ class Deadline:
     def __enter__(self) -> None:
         outer = self._outer = self._gate.expires
         if outer is None or self._expires < outer:
-            self._gate._set_expires(self._expires)
+            self._gate.set_expires(self._expires)
 
     def __exit__(
         self,
@@ -165,4 +166,4 @@ class Deadline:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._gate._set_expires(self._outer)
+        self._gate.set_expires(self._outer)

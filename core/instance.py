@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -153,11 +154,31 @@ class Instance(ABC):
             raise ArgumentError(f"a deadline is a number of seconds of at least 0, not {seconds!r}")
         if self._gate.alert:
             self._gate.check_usable()
-        self._arm(seconds)
+        self._arm_until(time.monotonic() + seconds)
         return Deadline(self._gate, seconds)
 
-    def _arm(self, seconds: float) -> None:
-        """Have the engine notice deadlines for the next `seconds`, where it can interrupt."""
+    def set_deadline(self, expires: float) -> float | None:
+        """As entering `deadline`, for callers that make very many calls: no object, no checks.
+
+        Args:
+            expires: The `time.monotonic` second; an earlier end that is set already stays.
+
+        Returns:
+            What to give to `restore_deadline`, in any case, when the calls are done.
+        """
+        gate = self._gate
+        outer = gate.expires
+        if outer is None or expires < outer:
+            self._arm_until(expires)
+            gate.set_expires(expires)
+        return outer
+
+    def restore_deadline(self, outer: float | None) -> None:
+        """Undo `set_deadline`."""
+        self._gate.set_expires(outer)
+
+    def _arm_until(self, expires: float) -> None:
+        """Have the engine notice deadlines up to that `time.monotonic` second."""
 
     @property
     def closed(self) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, cast
@@ -113,8 +112,8 @@ class WasmtimeInstance(Instance):
         native = self._extern(export).global_
         return WasmtimeGlobal(self._calls, export.name, cast(GlobalType, export.type), native)
 
-    def _arm(self, seconds: float) -> None:
-        self._calls.epochs.arm(time.monotonic() + seconds)
+    def _arm_until(self, expires: float) -> None:
+        self._calls.epochs.arm(expires)
 
     def _close(self) -> None:
         for memory in self._memories:

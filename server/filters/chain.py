@@ -186,10 +186,10 @@ class FilterChain:
     def find_route(self) -> None:
         """Find the route of the request as it is now."""
         path = self.request.get(b":path")
-        if path == self._routed_for and path is not None:
+        if path == self._routed_for:
             return
         self._routed_for = path
-        route = self.route = self.listener.table.match(self.request)
+        route = self.route = None if not path else self.listener.table.match(path)
         info = self.info
         info.route_name = None if route is None else route.name
         info.cluster_name = cluster = None if route is None else route.cluster
@@ -340,7 +340,7 @@ class FilterChain:
         self.deciding = False
         self._responding = True
         self.info.response_code_details = details
-        self.timers.arm(None)
+        self.timers.cancel()
         self._router.abandon()
 
     def _cut(self, details: str) -> None:

@@ -43,7 +43,7 @@ class LocalReply:
         """
         headers = HeaderMap([(b":status", b"%d" % self.status), *self.headers])
         kind = request.get(b"content-type") if request is not None else None
-        if kind is not None and (kind == _GRPC_TYPE or kind.startswith((b"application/grpc+",))):
+        if kind is not None and (kind == _GRPC_TYPE or kind.startswith(b"application/grpc+")):
             code = self.grpc_status
             if code is None:
                 code = _GRPC_STATUS.get(self.status, _GRPC_UNKNOWN)
@@ -56,7 +56,12 @@ class LocalReply:
                     quote(self.body, safe=" !#$&'()*+,/:;=?@[]~\"<>\\^`{|}").encode(),
                 )
             return headers, b""
-        if self.body:
+        if self.body and not self.headers:
+            headers.pairs += (
+                (b"content-length", b"%d" % len(self.body)),
+                (b"content-type", b"text/plain"),
+            )
+        elif self.body:
             headers.replace(b"content-length", b"%d" % len(self.body))
             if headers.get(b"content-type") is None:
                 headers.add(b"content-type", b"text/plain")

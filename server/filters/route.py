@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from anywasm.abi.headers import HeaderMap
 from anywasm.abi.pairs import Pair
 from anywasm.plugins.config import RouteConfig
 
@@ -84,11 +83,8 @@ class RouteTable:
     def __init__(self, configs: Sequence[RouteConfig]) -> None:
         self._routes = tuple(Route.from_config(config) for config in configs)
 
-    def match(self, headers: HeaderMap) -> Route | None:
-        """The first route that fits the headers as they are now."""
-        target = headers.get(b":path")
-        if not target:
-            return None
+    def match(self, target: bytes) -> Route | None:
+        """The first route that fits a path, with or without a query."""
         for route in self._routes:
             if route.fits(target):
                 return route

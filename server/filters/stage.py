@@ -109,8 +109,7 @@ class FilterStage:
 
     def _create(self) -> int:
         guest, chain = self.guest, self.chain
-        context = guest.create_stream(self._slot.root, chain.deadline)
-        context.info = chain.info
+        context = guest.create_stream(self._slot.root, chain.deadline, info=chain.info)
         context.upstream_hosts = chain.upstream_hosts
         context.notify = self.settle if self.inline else partial(_hop, chain, self.settle)
         self.context = context

@@ -62,10 +62,12 @@ class StreamTimers:
 
     def cancel(self) -> None:
         """Stop all of them."""
-        for timer in (self._timeout, self._pause):
-            if timer is not None:
-                timer.cancel()
-        self._timeout = self._pause = None
+        if self._timeout is not None:
+            self._timeout.cancel()
+            self._timeout = None
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
 
     def _expire(self, expired: Callable[[], None]) -> None:
         self.cancel()

@@ -55,6 +55,22 @@ def test_endless_loop_is_stopped_and_the_instance_lives(instance: Instance) -> N
 
 
 @claimed
+def test_a_deadline_set_by_the_clock_is_one_too(instance: Instance) -> None:
+    outer = instance.set_deadline(time.monotonic() + 0.03)
+    assert outer is None
+    try:
+        inner = instance.set_deadline(time.monotonic() + 60)
+        with pytest.raises(DeadlineExceededError):  # the earlier end counts
+            instance.exports["spin"]()
+        instance.restore_deadline(inner)
+        with pytest.raises(DeadlineExceededError):
+            instance.exports["seven"]()
+    finally:
+        instance.restore_deadline(outer)
+    assert instance.exports["seven"]() == 7
+
+
+@claimed
 def test_raw_bits_are_bounded_too(instance: Instance) -> None:
     with pytest.raises(TimeoutError), instance.deadline(0.03):
         instance.call_bits("spin")

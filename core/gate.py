@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from types import TracebackType
+from typing import Protocol
 
 from anywasm.core.errors import ClosedError, ConcurrencyError, DeadlineExceededError
 
@@ -19,6 +20,18 @@ class _Thread(threading.local):
 
 
 _thread = _Thread()
+
+
+class GateLock(Protocol):
+    """What a gate needs of a lock: `threading.RLock`, or an engine's that is cheaper to take."""
+
+    def acquire(self, blocking: bool, /) -> bool:
+        """Take it at once, re-entrantly, or return False. Always called with False."""
+
+    def release(self) -> None:
+        """Give it back once."""
+
+    def _is_owned(self) -> bool: ...
 
 
 class CallGate:
@@ -48,9 +61,11 @@ class CallGate:
         "release",
     )
 
-    def __init__(self, what: str, *, thread_bound: bool = False) -> None:
+    def __init__(
+        self, what: str, *, thread_bound: bool = False, lock: GateLock | None = None
+    ) -> None:
         self._what = what
-        self._lock = threading.RLock()
+        self._lock: GateLock = lock or threading.RLock()  # type: ignore[assignment]
         self._closed = False
         self._home = _thread.token if thread_bound else None
         self.acquire = self._lock.acquire
@@ -108,7 +123,7 @@ class CallGate:
         if self._closed:
             return False
         self.check_home()
-        if self._lock._is_owned() or not self._lock.acquire(False):  # type: ignore[attr-defined]
+        if self._lock._is_owned() or not self._lock.acquire(False):
             raise ConcurrencyError(f"{self._what} cannot be closed while a call is running in it")
         try:
             self._closed = True

@@ -14,18 +14,22 @@ from typing import Any, NoReturn
 from anywasm.core.deadlines import Ticker
 from anywasm.core.errors import ConcurrencyError, TrapError, TrapKind
 from anywasm.core.gate import CallGate
-from anywasm.core.marshal import SlotLayout, SlotViews, slot_host
+from anywasm.core.marshal import SlotLayout, SlotViews, slot_export, slot_host
 from anywasm.core.types import FuncType
+from anywasm.engines.fastcall import ENABLED, native, signature
 from anywasm.engines.wasmtime.errors import call_error, take_native
 from anywasm.engines.wasmtime.library import (
     EpochCallback,
     HostCallback,
     Pointer,
+    address_of,
     context_set_epoch_deadline,
+    error_delete,
     error_new,
     func_call_unchecked,
     func_new_unchecked,
     store_epoch_deadline_callback,
+    trap_delete,
     trap_new,
     view_at,
     wasmtime,
@@ -87,6 +91,24 @@ class _Stack(threading.local):
 
 
 _stack = _Stack()
+
+
+def _refuse_depth() -> NoReturn:
+    """Raise what stands against a host function below the thread's floor."""
+    raise TrapError(
+        TrapKind.STACK_OVERFLOW, "too little of the thread's stack is left for the host"
+    )
+
+
+if ENABLED:
+    native.use_wasmtime(
+        address_of(func_call_unchecked),
+        address_of(trap_new),
+        address_of(trap_delete),
+        address_of(error_delete),
+        _stack.measure,
+        _refuse_depth,
+    )
 
 
 class Epochs:
@@ -192,7 +214,22 @@ class Calls:
         self.enter_thread()
         error = function(*args, ctypes.byref(self._trap))
         if error or self._trap.value:
-            self._fail(error, failure)
+            self._fail(error, self._take_trap(), failure)
+
+    def export(self, name: str, func: Any, type: FuncType) -> Callable[..., Any]:
+        """The Python callable for a guest's function: in C where it can be.
+
+        Args:
+            name: Its name, for messages.
+            func: Its `wasmtime_func_t`.
+            type: Its type.
+        """
+        letters = signature(type)
+        if letters is None:
+            slots, invoke = self.bind_export(func, type)
+            return slot_export(name, type, LAYOUT, self.gate, slots, invoke)
+        context = self.context.value or 0
+        return native.Export(context, bytes(func), self.gate, name, type, *letters, self._fail_call)
 
     def bind_export(self, func: Any, type: FuncType) -> tuple[SlotViews, Callable[[], None]]:
         """A buffer for a guest's function, and the callable that runs the function on it."""
@@ -213,7 +250,7 @@ class Calls:
                 self.enter_thread()
             error = call()
             if error or trap.value:
-                self._fail(error, call_error)
+                self._fail_call(error, self._take_trap())
 
         return SlotViews(memoryview(buffer)), invoke
 
@@ -232,6 +269,14 @@ class Calls:
         Raises:
             UnsupportedError: Where the type has values that cannot cross.
         """
+        letters = signature(type)
+        if letters is not None:
+            target = native.Host(self.gate, name, type, *letters, fn)
+            self._callbacks.append(target)
+            entry = Pointer(native.host_callback)
+            env = Pointer(target.address)
+            func_new_unchecked(self.context, native_type, entry, env, None, func)
+            return
         host = slot_host(name, type, LAYOUT, fn)
         gate, views, look = self.gate, self._views, self._look
 
@@ -250,25 +295,29 @@ class Calls:
                 return trap_new(_END_TEXT, _END_LENGTH)  # type: ignore[no-any-return]
             return 0
 
-        native = HostCallback(callback)
-        self._callbacks.append(native)
-        func_new_unchecked(self.context, native_type, native, None, None, func)
+        thunk = HostCallback(callback)
+        self._callbacks.append(thunk)
+        func_new_unchecked(self.context, native_type, thunk, None, None, func)
 
     def _look(self, address: int) -> _Views:
         """Views of a host function's slots, which wasmtime keeps on the stack."""
         if address < self._floor:
-            raise TrapError(
-                TrapKind.STACK_OVERFLOW, "too little of the thread's stack is left for the host"
-            )
+            _refuse_depth()
         if len(self._views) >= _MAX_VIEWS:
             self._views.clear()
         slots = SlotViews(view_at(address, self._slots))
         views = self._views[address] = (slots.q, slots.d, slots.f, slots.b)
         return views
 
-    def _fail(self, error: int, failure: Callable[[Exception], Exception]) -> NoReturn:
-        """Raise what ended a call: a host function's exception as itself, else the guest's."""
+    def _take_trap(self) -> int:
         trap, self._trap.value = self._trap.value, 0
+        return trap
+
+    def _fail_call(self, error: int, trap: int) -> NoReturn:
+        self._fail(error, trap, call_error)
+
+    def _fail(self, error: int, trap: int, failure: Callable[[Exception], Exception]) -> NoReturn:
+        """Raise what ended a call: a host function's exception as itself, else the guest's."""
         native = take_native(error, trap)
         reason = self.gate.take_pending()
         try:

@@ -11,9 +11,10 @@ from anywasm.core.gate import CallGate
 from anywasm.core.globals import Global
 from anywasm.core.instance import Instance
 from anywasm.core.limits import ResourceLimits
-from anywasm.core.marshal import slot_export, slot_export_bits
+from anywasm.core.marshal import slot_export_bits
 from anywasm.core.memory import Memory
 from anywasm.core.types import ExportType, FuncType, GlobalType
+from anywasm.engines.fastcall import gate_lock
 from anywasm.engines.wasmtime.calls import LAYOUT, Calls
 from anywasm.engines.wasmtime.errors import instantiation_error
 from anywasm.engines.wasmtime.globals import WasmtimeGlobal
@@ -35,7 +36,7 @@ class WasmtimeInstance(Instance):
     def __init__(
         self, module: WasmtimeModule, imports: list[Any], limits: ResourceLimits | None
     ) -> None:
-        gate = CallGate("this wasmtime instance")
+        gate = CallGate("this wasmtime instance", lock=gate_lock())
         super().__init__(module, gate)
         self._memories: list[WasmtimeMemory] = []
         self._calls = Calls(module.epochs, gate, module.host_slots)
@@ -94,8 +95,7 @@ class WasmtimeInstance(Instance):
 
     def _bind_function(self, export: ExportType) -> Callable[..., Any]:
         func_type = cast(FuncType, export.type)
-        slots, invoke = self._calls.bind_export(self._extern(export).func, func_type)
-        return slot_export(export.name, func_type, LAYOUT, self._gate, slots, invoke)
+        return self._calls.export(export.name, self._extern(export).func, func_type)
 
     def _call_bits(self, export: ExportType, args: tuple[int, ...]) -> int | tuple[int, ...] | None:
         self._gate.check_usable()

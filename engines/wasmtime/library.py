@@ -43,6 +43,11 @@ def _function(name: str, result: Any) -> Any:
     return function
 
 
+def address_of(function: Any) -> int:
+    """Where a function of the library is."""
+    return ctypes.cast(function, ctypes.c_void_p).value or 0
+
+
 #: A pointer as an int, 0 for none: cheaper than `c_void_p`, which makes None of it.
 Pointer = ctypes.c_size_t
 
@@ -59,6 +64,7 @@ global_get = _function("wasmtime_global_get", None)
 global_set = _function("wasmtime_global_set", Pointer)
 error_delete = _function("wasmtime_error_delete", None)
 trap_new = _function("wasmtime_trap_new", Pointer)
+trap_delete = _function("wasm_trap_delete", None)
 error_new = _function("wasmtime_error_new", Pointer)
 
 #: `wasmtime_func_unchecked_callback_t`: env, caller, slots, number of slots -> trap.
@@ -96,6 +102,7 @@ __all__ = [
     "EpochCallback",
     "HostCallback",
     "Pointer",
+    "address_of",
     "context_set_epoch_deadline",
     "error_delete",
     "error_new",
@@ -110,6 +117,7 @@ __all__ = [
     "memory_data_size",
     "memory_grow",
     "store_epoch_deadline_callback",
+    "trap_delete",
     "trap_new",
     "view_at",
     "wasmtime",

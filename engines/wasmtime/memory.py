@@ -6,6 +6,7 @@ import ctypes
 from typing import Any
 
 from anywasm.core.memory import Memory
+from anywasm.engines.fastcall import fast_memory
 from anywasm.engines.wasmtime.calls import Calls
 from anywasm.engines.wasmtime.library import (
     error_delete,
@@ -19,6 +20,7 @@ from anywasm.engines.wasmtime.library import (
 _TOO_MANY = (1 << 64) - 1
 
 
+@fast_memory
 class WasmtimeMemory(Memory):
     """Views stay right while the instance lives: the engine is set never to move a memory."""
 

@@ -20,7 +20,8 @@ ADD = """(module
 
 # Another thread closes the instance just before the call takes it.
 LATE_CLOSE = """
-import sys, threading
+import os, sys, threading
+os.environ["ANYWASM_FASTCALL"] = "0"  # in C nothing can come between
 from anywasm.core import ClosedError, get_wasm_engine
 
 module = get_wasm_engine("wasmtime").compile(bytes.fromhex(sys.argv[1]))

@@ -1,0 +1,57 @@
+"""The types of the C extension; see `anywasm.engines.fastcall`."""
+
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar
+
+from anywasm.core.gate import CallGate
+from anywasm.core.memory import Memory
+from anywasm.core.types import FuncType
+
+_MemoryType = TypeVar("_MemoryType", bound=type[Memory])
+
+#: The address of the `wasmtime_func_unchecked_callback_t` whose environment is `Host.address`.
+host_callback: int
+
+class Lock:
+    def acquire(self, blocking: bool, /) -> bool: ...
+    def release(self) -> None: ...
+    def _is_owned(self) -> bool: ...
+
+class Export:
+    def __init__(
+        self,
+        context: int,
+        func: bytes,
+        gate: CallGate,
+        name: str,
+        type: FuncType,
+        params: bytes,
+        results: bytes,
+        fail: Callable[[int, int], NoReturn],
+        /,
+    ) -> None: ...
+    def __call__(self, *args: Any) -> Any: ...
+
+class Host:
+    address: int
+    def __init__(
+        self,
+        gate: CallGate,
+        name: str,
+        type: FuncType,
+        params: bytes,
+        results: bytes,
+        fn: Callable[..., Any],
+        /,
+    ) -> None: ...
+
+def use_wasmtime(
+    func_call_unchecked: int,
+    trap_new: int,
+    trap_delete: int,
+    error_delete: int,
+    measure: Callable[[], int],
+    too_deep: Callable[[], NoReturn],
+    /,
+) -> None: ...
+def hasten_memory(cls: _MemoryType, /) -> _MemoryType: ...

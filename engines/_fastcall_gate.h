@@ -1,0 +1,189 @@
+/* The gate of an instance, as C passes it: see anywasm.core.gate.CallGate, whose state is read and
+ * written in place, through the offsets that its own slot descriptors state. */
+
+#ifndef ANYWASM_FASTCALL_GATE_H
+#define ANYWASM_FASTCALL_GATE_H
+
+#include <Python.h>
+#include <structmember.h>
+#include <time.h>
+
+static PyTypeObject *gate_type;
+static struct {
+    Py_ssize_t lock, alert, closed, home, expires, pending;
+} gate_at;
+
+/* The value of a slot, borrowed; NULL when it was never set. */
+static inline PyObject *slot_at(PyObject *object, Py_ssize_t offset) {
+    return *(PyObject **)((char *)object + offset);
+}
+
+/* Where a class keeps one of its `__slots__`, or -1 with an exception. */
+static Py_ssize_t slot_offset(PyObject *cls, const char *name) {
+    PyObject *descriptor = PyObject_GetAttrString(cls, name);
+    if (descriptor == NULL)
+        return -1;
+    Py_ssize_t offset = -1;
+    if (Py_IS_TYPE(descriptor, &PyMemberDescr_Type))
+        offset = ((PyMemberDescrObject *)descriptor)->d_member->offset;
+    else
+        PyErr_Format(PyExc_ImportError, "%R has no slot %s", cls, name);
+    Py_DECREF(descriptor);
+    return offset;
+}
+
+/* --- a lock as threading.RLock is one, but never waiting, and open to C ------------------------ */
+
+typedef struct {
+    PyObject_HEAD
+    unsigned long owner; /* all of it is guarded by the GIL */
+    size_t depth;
+} LockObject;
+
+static int lock_acquire(LockObject *lock) {
+    unsigned long me = PyThread_get_thread_ident();
+    if (lock->depth && lock->owner != me)
+        return 0;
+    lock->owner = me;
+    lock->depth++;
+    return 1;
+}
+
+static PyObject *Lock_acquire(PyObject *self, PyObject *blocking) {
+    if (blocking != Py_False) {
+        PyErr_SetString(PyExc_ValueError, "this lock does not wait: call acquire(False)");
+        return NULL;
+    }
+    return PyBool_FromLong(lock_acquire((LockObject *)self));
+}
+
+static PyObject *Lock_is_owned(PyObject *self, PyObject *Py_UNUSED(ignored)) {
+    LockObject *lock = (LockObject *)self;
+    return PyBool_FromLong(lock->depth && lock->owner == PyThread_get_thread_ident());
+}
+
+static PyObject *Lock_release(PyObject *self, PyObject *Py_UNUSED(ignored)) {
+    LockObject *lock = (LockObject *)self;
+    if (!lock->depth || lock->owner != PyThread_get_thread_ident()) {
+        PyErr_SetString(PyExc_RuntimeError, "cannot release un-acquired lock");
+        return NULL;
+    }
+    lock->depth--;
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef Lock_methods[] = {
+    {"acquire", Lock_acquire, METH_O, NULL},
+    {"release", Lock_release, METH_NOARGS, NULL},
+    {"_is_owned", Lock_is_owned, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyTypeObject Lock_type = {
+    PyVarObject_HEAD_INIT(NULL, 0)
+    .tp_name = "anywasm.engines._fastcall.Lock",
+    .tp_doc = "A re-entrant lock that is taken at once or not at all.",
+    .tp_basicsize = sizeof(LockObject),
+    .tp_flags = Py_TPFLAGS_DEFAULT,
+    .tp_methods = Lock_methods,
+    .tp_new = PyType_GenericNew,
+};
+
+/* --- passing the gate -------------------------------------------------------------------------- */
+
+/* Whether the running deadline has passed; -1 with an exception where `expires` is no number. */
+static int gate_is_overdue(PyObject *gate) {
+    PyObject *expires = slot_at(gate, gate_at.expires);
+    if (expires == NULL || expires == Py_None)
+        return 0;
+    double end = PyFloat_AsDouble(expires);
+    if (end == -1.0 && PyErr_Occurred())
+        return -1;
+    struct timespec now; /* time.monotonic reads the same clock */
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec >= end;
+}
+
+static void gate_leave(PyObject *gate) {
+    ((LockObject *)slot_at(gate, gate_at.lock))->depth--;
+}
+
+/* As a wrapper of anywasm.core.marshal enters: the lock first, then what `alert` is about. Nothing
+ * is held when it returns -1, with an exception. */
+static int gate_enter(PyObject *gate) {
+    PyObject *answer;
+    if (!lock_acquire((LockObject *)slot_at(gate, gate_at.lock))) {
+        answer = PyObject_CallMethod(gate, "refuse", NULL);
+        Py_XDECREF(answer);
+        return -1;
+    }
+    if (slot_at(gate, gate_at.alert) == Py_False)
+        return 0;
+    if (slot_at(gate, gate_at.closed) == Py_False && slot_at(gate, gate_at.home) == Py_None) {
+        int overdue = gate_is_overdue(gate);
+        if (overdue == 0)
+            return 0;
+    }
+    answer = PyErr_Occurred() ? NULL : PyObject_CallMethod(gate, "check", NULL);
+    if (answer == NULL) {
+        gate_leave(gate);
+        return -1;
+    }
+    Py_DECREF(answer);
+    return 0;
+}
+
+/* Moves the exception that is set into `gate.pending`. */
+static void gate_keep_exception(PyObject *gate) {
+    PyObject *error;
+#if PY_VERSION_HEX >= 0x030C0000
+    error = PyErr_GetRaisedException();
+#else
+    PyObject *type, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    PyErr_NormalizeException(&type, &error, &traceback);
+    if (traceback != NULL)
+        PyException_SetTraceback(error, traceback);
+    Py_XDECREF(type);
+    Py_XDECREF(traceback);
+#endif
+    PyObject **pending = (PyObject **)((char *)gate + gate_at.pending);
+    PyObject *before = *pending;
+    *pending = error;
+    Py_XDECREF(before);
+}
+
+/* Whether `gate` can be passed from C; an exception says why not. */
+static int gate_fits(PyObject *gate) {
+    if (!PyObject_TypeCheck(gate, gate_type)) {
+        PyErr_Format(PyExc_TypeError, "%R is no CallGate", gate);
+        return 0;
+    }
+    PyObject *lock = slot_at(gate, gate_at.lock);
+    if (lock == NULL || !Py_IS_TYPE(lock, &Lock_type)) {
+        PyErr_SetString(PyExc_TypeError, "the gate has another lock than _fastcall.Lock");
+        return 0;
+    }
+    return 1;
+}
+
+static int gate_setup(void) {
+    PyObject *module = PyImport_ImportModule("anywasm.core.gate");
+    if (module == NULL)
+        return -1;
+    PyObject *cls = PyObject_GetAttrString(module, "CallGate");
+    Py_DECREF(module);
+    if (cls == NULL)
+        return -1;
+    gate_type = (PyTypeObject *)cls;
+    if ((gate_at.lock = slot_offset(cls, "_lock")) < 0 ||
+        (gate_at.alert = slot_offset(cls, "alert")) < 0 ||
+        (gate_at.closed = slot_offset(cls, "_closed")) < 0 ||
+        (gate_at.home = slot_offset(cls, "_home")) < 0 ||
+        (gate_at.expires = slot_offset(cls, "expires")) < 0 ||
+        (gate_at.pending = slot_offset(cls, "pending")) < 0)
+        return -1;
+    return PyType_Ready(&Lock_type);
+}
+
+#endif

@@ -114,6 +114,8 @@ static PyObject *export_run(ExportObject *self, uint64_t *slots, PyObject *const
     const char *results = PyBytes_AS_STRING(self->sig.results);
     Py_ssize_t returned = PyBytes_GET_SIZE(self->sig.results);
     int bad = given != PyBytes_GET_SIZE(self->sig.params);
+    if (bad)
+        PyErr_SetNone(PyExc_ValueError);
     for (Py_ssize_t i = 0; !bad && i < given; i++)
         bad = store_value(params[i], args[i], slots + STRIDE * i) < 0;
     if (bad) {

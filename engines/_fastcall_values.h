@@ -57,18 +57,15 @@ static int store_int(char type, PyObject *value, uint64_t *slot) {
 
 static int store_vector(PyObject *value, uint64_t *slot) {
     Py_buffer view;
-    if (PyObject_GetBuffer(value, &view, PyBUF_FORMAT | PyBUF_ND) < 0) {
-        if (PyErr_ExceptionMatches(PyExc_BufferError))
-            PyErr_SetNone(PyExc_ValueError);
+    if (PyObject_GetBuffer(value, &view, PyBUF_FULL_RO) < 0)
         return -1;
-    }
-    int fits = view.ndim == 1 && view.len == 16 && view.format && !strcmp(view.format, "B");
-    if (fits)
-        memcpy(slot, view.buf, 16);
+    int status = -1;
+    if (view.ndim == 1 && view.len == 16 && view.format && !strcmp(view.format, "B"))
+        status = PyBuffer_ToContiguous(slot, &view, 16, 'C');
     else
         PyErr_SetNone(PyExc_ValueError);
     PyBuffer_Release(&view);
-    return fits ? 0 : -1;
+    return status;
 }
 
 /* 0, or -1 with a TypeError, ValueError or OverflowError, or what the value's own code raised. */
@@ -98,10 +95,11 @@ static int store_value(char type, PyObject *value, uint64_t *slot) {
     return 0;
 }
 
-/* Raises `make(name, type, values)` in place of the error that is set, where it is one of a value.
- * As `raise ... from None` does: nothing else is shown. */
+/* Raises `make(name, type, values)`, in place (`from None`) of the error that is set, if there is
+ * one, and it is of a value. */
 static void raise_refusal(PyObject *make, PyObject *name, PyObject *type, PyObject *values) {
-    if (PyErr_Occurred()) {
+    int instead = PyErr_Occurred() != NULL;
+    if (instead) {
         if (!PyErr_ExceptionMatches(PyExc_TypeError) &&
             !PyErr_ExceptionMatches(PyExc_ValueError) &&
             !PyErr_ExceptionMatches(PyExc_OverflowError))
@@ -111,7 +109,8 @@ static void raise_refusal(PyObject *make, PyObject *name, PyObject *type, PyObje
     PyObject *error = PyObject_CallFunctionObjArgs(make, name, type, values, NULL);
     if (error == NULL)
         return;
-    PyException_SetCause(error, NULL);
+    if (instead)
+        PyException_SetCause(error, NULL); /* and with it __suppress_context__ */
     PyErr_SetObject((PyObject *)Py_TYPE(error), error);
     Py_DECREF(error);
 }

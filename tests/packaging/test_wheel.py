@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -31,17 +33,29 @@ print(importlib.metadata.version("anywasm"))
 """
 
 
-def run(*command: str | Path, cwd: Path) -> str:
+def run(*command: str | Path, cwd: Path, **environment: str) -> str:
     """Runs a command to its end; a failure shows what it printed."""
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    env = os.environ | environment
+    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
 
-def build_wheel(source: Path, into: Path) -> Path:
+def build_wheel(source: Path, into: Path, **environment: str) -> Path:
     """Builds as pip does, with the setuptools that is installed: no network is needed."""
     options = ["--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check"]
-    run(sys.executable, "-m", "pip", "wheel", *options, "-w", into, source, cwd=into.parent)
+    run(
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        *options,
+        "-w",
+        into,
+        source,
+        cwd=into.parent,
+        **environment,
+    )
     (wheel,) = into.glob("*.whl")
     return wheel
 
@@ -86,6 +100,30 @@ def test_the_wheel_holds_the_packaged_folders_and_nothing_else(
     expected = {name for name in files if not name.endswith(".md")}
     compiled = sysconfig.get_config_var("EXT_SUFFIX")
     assert {name for name in contents(wheel) if not name.endswith(compiled)} == expected
+
+
+def compiles() -> bool:
+    """Whether C extensions can be built here."""
+    command = [*shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC")), "-xc"]
+    command += ["-fsyntax-only", f"-I{sysconfig.get_path('include')}", "-"]
+    try:
+        done = subprocess.run(
+            command, input=b"#include <Python.h>", capture_output=True, check=False
+        )
+    except FileNotFoundError:
+        return False
+    return done.returncode == 0
+
+
+@pytest.mark.skipif(not compiles(), reason="needs a C compiler and Python's headers")
+def test_the_wheel_has_the_extension(wheel: Path) -> None:
+    assert f"anywasm/engines/_fastcall{sysconfig.get_config_var('EXT_SUFFIX')}" in contents(wheel)
+
+
+def test_without_a_compiler_only_the_extension_is_missing(sdist: Path, wheel: Path) -> None:
+    poor = build_wheel(sdist, sdist.parent.parent / "poor-wheel", CC="false")
+    compiled = sysconfig.get_config_var("EXT_SUFFIX")
+    assert contents(poor) == {name for name in contents(wheel) if not name.endswith(compiled)}
 
 
 def test_the_sdist_builds_the_same_wheel(sdist: Path, wheel: Path) -> None:

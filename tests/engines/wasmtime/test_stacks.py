@@ -19,7 +19,7 @@ CHAIN = """(module
 """
 
 SCRIPT = """
-import sys, threading
+import ctypes, sys, threading
 from anywasm.core import ConcurrencyError, TrapError, TrapKind, get_wasm_engine
 
 stack, depth = int(sys.argv[1]), int(sys.argv[2])
@@ -31,8 +31,9 @@ def enter():
 def work():
     try:
         enter()
-    except RecursionError:
-        print("recursion")
+    except (RecursionError, ctypes.ArgumentError) as error:
+        # ctypes wraps what is raised while it looks at arguments, here those of the binding.
+        print("recursion" if "RecursionError" in repr(error) else error)
     except TrapError as error:
         print("overflow" if error.kind is TrapKind.STACK_OVERFLOW else error)
     except ConcurrencyError as error:

@@ -4,6 +4,7 @@
 #   PYTHON=/path/to/python make ...   another interpreter
 #   make VENV=.venv-3.13 ...          another environment
 #   make test ARGS="-k memory -x"     arguments for the command that runs
+#   ANYWASM_FASTCALL=0 make ...       without the C extension, which is built where there is a compiler
 VENV ?= .venv
 ARGS ?=
 BIN = $(VENV)/bin

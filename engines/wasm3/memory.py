@@ -6,6 +6,7 @@ import ctypes
 from typing import TYPE_CHECKING
 
 from anywasm.core.memory import PAGE_SIZE, Memory
+from anywasm.engines.fastcall import fast_memory
 
 if TYPE_CHECKING:
     from anywasm.core.gate import CallGate
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 _MOST_PAGES = 32768
 
 
+@fast_memory
 class Wasm3Memory(Memory):
     """The one memory of an instance.
 

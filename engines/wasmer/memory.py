@@ -8,8 +8,10 @@ from typing import Any
 from anywasm.core.errors import UnsupportedError
 from anywasm.core.gate import CallGate
 from anywasm.core.memory import PAGE_SIZE, Memory
+from anywasm.engines.fastcall import fast_memory
 
 
+@fast_memory
 class WasmerMemory(Memory):
     """One exported memory. It does not move: wasmer reserves its whole address space."""
 

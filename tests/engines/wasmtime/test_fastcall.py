@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 from collections.abc import Callable
 from importlib.util import find_spec
 
 import pytest
+
+from anywasm.core.errors import ConcurrencyError
+from anywasm.core.gate import CallGate
 
 WAT = """(module
   (import "env" "i" (func $i (param i32) (result i32)))
@@ -177,3 +181,60 @@ def test_both_ways_have_the_same_outcomes(
     in_c = outcomes(monkeypatch, run_python, wasm, "1")
     assert in_c == outcomes(monkeypatch, run_python, wasm, "0")
     assert len(in_c) > 700
+
+
+@needs_extension
+@pytest.mark.parametrize("enabled", ["1", "0"])
+def test_the_environment_chooses(
+    monkeypatch: pytest.MonkeyPatch, run_python: Run, enabled: str
+) -> None:
+    monkeypatch.setenv("ANYWASM_FASTCALL", enabled)
+    done = run_python("from anywasm.engines import fastcall; print(int(fastcall.ENABLED))")
+    assert done.stdout.strip() == enabled, done.stderr
+
+
+@needs_extension
+def test_the_lock_is_one_threads_and_reentrant() -> None:
+    from anywasm.engines._fastcall import Lock
+
+    lock = Lock()
+    gate = CallGate("it", lock=lock)
+    seen: list[object] = []
+
+    def other() -> None:
+        seen.extend((gate.acquire(False), lock._is_owned()))
+        with pytest.raises(RuntimeError, match="un-acquired"):
+            gate.release()
+        with pytest.raises(ConcurrencyError, match="closed while a call is running"):
+            gate.close()
+
+    assert gate.acquire(False)
+    assert gate.acquire(False)
+    gate.release()
+    thread = threading.Thread(target=other)
+    thread.start()
+    thread.join()
+    assert seen == [False, False]
+    assert lock._is_owned()
+    gate.release()
+    assert not lock._is_owned()
+    with pytest.raises(RuntimeError, match="un-acquired"):
+        gate.release()
+    with pytest.raises(ValueError, match="does not wait"):
+        lock.acquire(True)
+    assert gate.close()
+
+
+@needs_extension
+def test_what_does_not_fit_is_refused() -> None:
+    from anywasm.core.memory import Memory
+    from anywasm.core.types import FuncType
+    from anywasm.engines._fastcall import Host, Lock, hasten_memory
+
+    gates = (Lock(), CallGate("it"))
+    for gate in gates:
+        with pytest.raises(TypeError):
+            Host(gate, "f", FuncType(), b"", b"", print)  # type: ignore[arg-type]
+    for cls in (Memory, dict):
+        with pytest.raises(TypeError, match="no subclass of Memory"):
+            hasten_memory(cls)  # type: ignore[type-var]

@@ -21,9 +21,9 @@ def build_all(folder: Path = WASM) -> tuple[Path, ...]:
     """
     from wasmtime import wat2wasm
 
-    built = []
-    for source in sorted(WASM.glob("*.c")):
-        built.append(build_guest(source, folder / f"{source.stem}.wasm"))
+    built = [
+        build_guest(source, folder / f"{source.stem}.wasm") for source in sorted(WASM.glob("*.c"))
+    ]
     for source in sorted(WASM.glob("*.wat")):
         module = folder / f"{source.stem}.wasm"
         module.write_bytes(wat2wasm(source.read_text()))

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from anywasm.cli.bench import bench
 from anywasm.cli.check import check
 from anywasm.cli.demo import demo
 from anywasm.cli.engines import engines
@@ -52,6 +53,7 @@ app.command()(check)
 app.command()(engines)
 app.command()(inspect)
 app.command()(golden)
+app.command()(bench)
 
 
 def main() -> None:

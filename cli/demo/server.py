@@ -65,6 +65,11 @@ class ServerProcess:
             self._said.append(str(event["event"]))
 
     @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
+    @property
     def complaint(self) -> str:
         """The last that it logged as a warning or worse; empty where there was none."""
         return self._said[-1] if self._said else ""

@@ -1,0 +1,25 @@
+"""What proxy-wasm costs without a server: a stream's life, and the quickstart's two functions."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+from anywasm.benchmarks.guests import code
+from anywasm.benchmarks.stage import ANSWER, Filter, Quickstart
+from anywasm.benchmarks.suite import Measure
+from anywasm.core.vm import VM
+
+
+def bench_header_filter(measure: Measure, vm: VM) -> None:
+    """Create a stream, add one header to its response, done, log, delete."""
+    with vm.compile(code(vm, "header")) as module, closing(Filter(module)) as stage:
+        assert stage.headers().get(b"x-bench") == b"1"
+        measure.calls("stream with one header added", stage.headers)
+
+
+def bench_quickstart(measure: Measure, vm: VM, tmp_path: Path) -> None:
+    """One function that calls another one, which reads state."""
+    with closing(Quickstart(vm, tmp_path)) as quickstart:
+        assert quickstart.ask() == ANSWER.encode()
+        measure.calls("two functions and a state store", quickstart.ask)

@@ -1,0 +1,194 @@
+"""The pytest plugin of the suite: what to measure, and where the figures go."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from anywasm.benchmarks.result import Result, Run, summarize
+from anywasm.core.registry import BUILT_IN, get_wasm_engine
+from anywasm.core.vm import VM
+
+#: After an engine's name: the binding's own Python API, without anywasm.
+BINDING = " binding"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What is asked of the benchmarks.
+
+    Attributes:
+        quick: Whether rough figures will do.
+        wheels: A folder with large modules below it, or None.
+    """
+
+    quick: bool
+    wheels: Path | None
+
+
+class Measure:
+    """Takes the measurements of one benchmark function."""
+
+    def __init__(self, run: Run, request: pytest.FixtureRequest) -> None:
+        self._run = run
+        self._request = request
+        self.group = request.module.__name__.rpartition("bench_")[2]
+        self.subject: str = request.node.callspec.params["subject"]
+
+    def calls(self, case: str, function: Callable[..., Any], *args: Any, repeats: int = 1) -> None:
+        """Time calls of `function`; once in each benchmark function.
+
+        Args:
+            case: What is done.
+            function: What to call.
+            *args: What to call it with.
+            repeats: How often one call does it.
+        """
+        self._benchmark(case, repeats)(function, *args)
+
+    def single_calls(
+        self,
+        case: str,
+        function: Callable[..., Any],
+        rounds: int,
+        setup: Callable[[], tuple[Any, ...]] | None = None,
+        teardown: Callable[..., None] | None = None,
+    ) -> None:
+        """Time single calls, for what takes long or cannot be repeated; instead of `calls`.
+
+        Args:
+            case: What is done.
+            function: What to call.
+            rounds: How often.
+            setup: Makes the arguments of each call, in time that does not count.
+            teardown: Called with the same arguments afterwards.
+        """
+        arguments: dict[str, Any] = {"rounds": rounds, "iterations": 1}
+        if setup is not None:
+            arguments["setup"] = lambda: (setup(), {})
+        if teardown is not None:
+            arguments["teardown"] = teardown
+        self._benchmark(case, 1).pedantic(function, **arguments)
+
+    def values(self, case: str, unit: str, values: Sequence[float]) -> None:
+        """Note what was measured otherwise, one value for each round."""
+        self._run.results.append(summarize(self.group, case, self.subject, unit, values))
+
+    def _benchmark(self, case: str, repeats: int) -> Any:
+        benchmark: Any = self._request.getfixturevalue("benchmark")
+        benchmark.group = self.group
+        benchmark.extra_info.update(case=case, subject=self.subject, repeats=repeats)
+        return benchmark
+
+
+class Suite:
+    """Fixtures, parameters and progress.
+
+    A benchmark that asks for `vm` or `subject` runs for every engine. The marker `subjects` names
+    others, and with `engines=False` leaves the engines out.
+
+    Args:
+        run: Gets the figures.
+        options: What is asked for.
+        progress: Told what is measured now: how many are done, of how many, and its name.
+    """
+
+    def __init__(
+        self, run: Run, options: Options, progress: Callable[[int, int, str], None]
+    ) -> None:
+        self._run = run
+        self._options = options
+        self._progress = progress
+        self._done = 0
+        self._total = 0
+
+    # --- fixtures ---
+
+    @pytest.fixture
+    def vm(self, subject: str) -> VM:
+        """The engine to measure."""
+        return get_wasm_engine(subject)
+
+    @pytest.fixture
+    def options(self) -> Options:
+        """What is asked of the benchmark."""
+        return self._options
+
+    @pytest.fixture
+    def measure(self, request: pytest.FixtureRequest) -> Measure:
+        """Where the figures go."""
+        return Measure(self._run, request)
+
+    # --- hooks ---
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """Declare the marker."""
+        config.addinivalue_line("markers", "subjects(*names, engines=True): whom to measure")
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Give a benchmark its subjects."""
+        if "subject" not in metafunc.fixturenames:
+            return
+        marker = metafunc.definition.get_closest_marker("subjects")
+        subjects: list[str] = []
+        if marker is None or marker.kwargs.get("engines", True):
+            subjects += self._run.engines
+        if marker is not None:
+            subjects += filter(self._is_wanted, marker.args)
+        metafunc.parametrize("subject", subjects)
+
+    def _is_wanted(self, subject: str) -> bool:
+        engine = subject.removesuffix(BINDING)
+        return engine not in BUILT_IN or engine in self._run.engines
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Count what there is to do."""
+        self._total = len(session.items)
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Tell what begins."""
+        self._progress(self._done, self._total, _title(nodeid))
+        self._done += 1
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note what could not be measured."""
+        if report.skipped:
+            assert isinstance(report.longrepr, tuple)
+            self._run.skipped[_title(report.nodeid)] = report.longrepr[2].removeprefix("Skipped: ")
+        elif report.failed:
+            self._run.failed[_title(report.nodeid)] = report.longreprtext
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Note a module that could not be imported."""
+        if report.failed:
+            self._run.failed[_title(report.nodeid)] = report.longreprtext
+
+    def pytest_benchmark_generate_machine_info(self) -> dict[str, str]:
+        """What is known of the machine; pytest-benchmark's own search takes a second."""
+        return self._run.facts
+
+    def pytest_benchmark_generate_commit_info(self) -> dict[str, str]:
+        """Nothing: what runs is a package, wherever the command was started."""
+        return {}
+
+
+def _title(nodeid: str) -> str:
+    """`crossing: empty[wasmtime]` for `.../bench_crossing.py::bench_empty[wasmtime]`."""
+    module, _, function = nodeid.partition("::")
+    group = Path(module).stem.removeprefix("bench_")
+    return f"{group}: {function.removeprefix('bench_')}" if function else group
+
+
+def read_benchmarks(path: Path) -> Iterator[Result]:
+    """The figures that pytest-benchmark wrote to `path` as JSON."""
+    text = path.read_text() if path.exists() else ""
+    for item in json.loads(text)["benchmarks"] if text else ():
+        info, stats = item["extra_info"], item["stats"]
+        median, iqr, best = (stats[name] / info["repeats"] for name in ("median", "iqr", "min"))
+        case, subject = info["case"], info["subject"]
+        yield Result(item["group"], case, subject, "s", median, iqr, best, stats["rounds"])

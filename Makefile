@@ -10,7 +10,7 @@ ARGS ?=
 BIN = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types format guests clean venv-demo venv-dev
+.PHONY: help demo test lint types format guests bench clean venv-demo venv-dev
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ format: venv-dev ## rewrite the sources in the project's style
 
 guests: venv-dev ## rebuild the WebAssembly guests of sdk/
 	@$(BIN)/python -m anywasm.sdk.build $(ARGS)
+
+bench: venv-dev ## a quick run of the benchmarks: engines, their bindings, native code
+	@$(BIN)/anywasm bench --quick $(ARGS)
 
 clean: ## remove environments, builds and caches
 	@rm -rf .venv .venv-* build dist src/*.egg-info \

@@ -56,11 +56,11 @@ def write_report(run: Run, folder: Path) -> tuple[Path, Path]:
 
 
 def text_table(run: Run) -> Iterator[str]:
-    """The results as plain lines."""
+    """The results as plain lines: median, IQR, to the best, to the engine's own binding."""
     for (group, case, _), results in run.cases().items():
         yield f"{group}: {case}"
         for subject, median, iqr, _, best, binding in _rows(results):
-            yield f"  {subject:<18} {median:>16}  +- {iqr:<12} {best:>8} {binding:>8}".rstrip()
+            yield f"  {subject:<18} {median:>16} {iqr:>12} {best:>10} {binding:>10}".rstrip()
 
 
 def _groups(run: Run) -> dict[str, dict[str, list[_Case]]]:
@@ -90,7 +90,7 @@ def _rows(results: Sequence[Result]) -> Iterator[tuple[str, ...]]:
         yield (
             result.subject,
             show(result.median, result.unit),
-            show(result.iqr, result.unit) if result.rounds > 1 else "-",
+            show(result.iqr, result.unit) if result.rounds > 1 else "",
             str(result.rounds),
             f"x {ratio(result, results[0]):.2f}",
             f"x {ratio(result, binding):.2f}" if binding else "",

@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+# pytest finds it by itself, but does not say what is missing when it is not there.
+import pytest_benchmark  # noqa: F401
+
 from anywasm.benchmarks.result import Run, machine_facts
 from anywasm.benchmarks.suite import Options, Suite, read_benchmarks
 from anywasm.core.vm import VM

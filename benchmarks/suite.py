@@ -146,6 +146,13 @@ class Suite:
         engine = subject.removesuffix(BINDING)
         return engine not in BUILT_IN or engine in self._run.engines
 
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Measure all subjects of one case in a row: what else the machine does changes slowly."""
+        cases: dict[str, list[pytest.Item]] = {}
+        for item in items:
+            cases.setdefault(_case(item), []).append(item)
+        items[:] = [item for case in cases.values() for item in case]
+
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Count what there is to do."""
         self._total = len(session.items)
@@ -175,6 +182,13 @@ class Suite:
     def pytest_benchmark_generate_commit_info(self) -> dict[str, str]:
         """Nothing: what runs is a package, wherever the command was started."""
         return {}
+
+
+def _case(item: pytest.Item) -> str:
+    """The same for all subjects of one case."""
+    assert isinstance(item, pytest.Function)
+    others = {key: value for key, value in item.callspec.params.items() if key != "subject"}
+    return f"{item.path} {item.originalname} {others}"
 
 
 def _title(nodeid: str) -> str:

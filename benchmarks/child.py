@@ -7,6 +7,7 @@ bytes of memory of a process with 1 and with `COUNT` idle filters.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -83,7 +84,7 @@ def idle(engine: str, count: str) -> dict[str, float]:
 def resident() -> float:
     """Bytes of memory that this process has in RAM."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return float(pages * 4096)
+    return float(pages * os.sysconf("SC_PAGE_SIZE"))
 
 
 _MEASUREMENTS: dict[str, Callable[..., dict[str, Any]]] = {"first": first, "idle": idle}

@@ -18,7 +18,7 @@ _TITLES = {
     "scaling": "Scaling",
     "http": "HTTP",
 }
-_HEAD = ("subject", "median", "IQR", "rounds", "to the best", "to its binding")
+_HEAD = ("subject", "median", "IQR", "best", "rounds", "to the best", "to its binding")
 _NOTE = (
     "Medians of all rounds with the interquartile range. Ratios are between medians of this run: "
     "how many times worse than the best subject, and than the binding's own API. "
@@ -56,11 +56,12 @@ def write_report(run: Run, folder: Path) -> tuple[Path, Path]:
 
 
 def text_table(run: Run) -> Iterator[str]:
-    """The results as plain lines: median, IQR, to the best, to the engine's own binding."""
+    """The results as plain lines: median, IQR, best, ratios to the best and to its binding."""
     for (group, case, _), results in run.cases().items():
         yield f"{group}: {case}"
-        for subject, median, iqr, _, best, binding in _rows(results):
-            yield f"  {subject:<18} {median:>16} {iqr:>12} {best:>10} {binding:>10}".rstrip()
+        for subject, median, iqr, best, _, to_best, to_binding in _rows(results):
+            figures = f"{median:>16} {iqr:>14} {best:>16} {to_best:>10} {to_binding:>10}"
+            yield f"  {subject:<18} {figures}".rstrip()
 
 
 def _groups(run: Run) -> dict[str, dict[str, list[_Case]]]:
@@ -91,6 +92,7 @@ def _rows(results: Sequence[Result]) -> Iterator[tuple[str, ...]]:
             result.subject,
             show(result.median, result.unit),
             show(result.iqr, result.unit) if result.rounds > 1 else "",
+            show(result.best, result.unit),
             str(result.rounds),
             f"x {ratio(result, results[0]):.2f}",
             f"x {ratio(result, binding):.2f}" if binding else "",

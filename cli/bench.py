@@ -38,7 +38,10 @@ def bench(
     ] = None,
     only: Annotated[
         list[Group] | None,
-        typer.Option(help="Only this part. Repeatable. By default all."),
+        typer.Option(
+            metavar="PART",
+            help="Only crossing, kernels, abi, cold, scaling or http. Repeatable. By default all.",
+        ),
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Rough figures, within a minute or two.")

@@ -213,7 +213,7 @@ def test_the_gate_is_given_back_after_an_error() -> None:
     for wrong in (("x",), (), (2**40,), (1, 2)):
         with pytest.raises(ArgumentError):
             call(*wrong)
-    assert not gate._lock._is_owned()  # type: ignore[attr-defined]
+    assert not gate._lock._is_owned()
     call(5)
     assert calls == [(5,)]
     assert gate.close()

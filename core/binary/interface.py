@@ -42,12 +42,14 @@ class ModuleInterface:
         exports: In the module's order; names are unique.
         custom_sections: In the module's order and multiplicity.
         start: Index of the start function, if there is one.
+        functions: How many functions it has, the imported ones among them.
     """
 
     imports: tuple[ImportType, ...] = ()
     exports: tuple[ExportType, ...] = ()
     custom_sections: tuple[CustomSection, ...] = ()
     start: int | None = None
+    functions: int = 0
 
 
 def read_interface(wasm: bytes) -> ModuleInterface:
@@ -75,6 +77,7 @@ def read_interface(wasm: bytes) -> ModuleInterface:
         tuple(reader.exports),
         tuple(reader.custom_sections),
         reader.start,
+        reader.functions,
     )
 
 
@@ -91,6 +94,10 @@ class _InterfaceReader:
         self._spaces: tuple[list[ExternType], ...] = ([], [], [], [], [])
         #: Type indices of the module's own functions; resolved only for those that are exported.
         self._functions: Sequence[int] = ()
+
+    @property
+    def functions(self) -> int:
+        return len(self._spaces[_FUNCTION]) + len(self._functions)
 
     def read(self, section: Section) -> None:
         read = self._READERS.get(section.id)

@@ -72,7 +72,7 @@ def value_export(
 
 
 @cache
-def _value_host(type: FuncType, signed: bool) -> Callable[..., Any]:
+def _value_host(type: FuncType, signed: bool, timed: bool) -> Callable[..., Any]:
     params = [f"a{i}" for i in range(len(type.params))]
     args = ", ".join(_unsigned(n, t) for n, t in zip(params, type.params))
     results = [f"r{i}" for i in range(len(type.results))]
@@ -90,9 +90,10 @@ def _value_host(type: FuncType, signed: bool) -> Callable[..., Any]:
             f"return {results[0] if len(results) == 1 else as_tuple(results)}",
         ]
     lines = [
-        "def make(fn, name, type):",
+        "def make(fn, gate, name, type):",
         f"    def host({', '.join(params)}):",
         f"        r = fn({args})",
+        *(["        if gate.expires is not None: gate.check_time()"] if timed else []),
         *indent(rest, 2),
         "    return host",
     ]
@@ -100,9 +101,21 @@ def _value_host(type: FuncType, signed: bool) -> Callable[..., Any]:
 
 
 def value_host(
-    name: str, type: FuncType, fn: Callable[..., Any], *, signed: bool
+    name: str,
+    type: FuncType,
+    fn: Callable[..., Any],
+    *,
+    signed: bool,
+    gate: CallGate | None = None,
 ) -> Callable[..., Any]:
     """A host function as a binding that deals in Python numbers calls it.
+
+    Args:
+        name: The import's name, for messages.
+        type: Its type.
+        fn: What it does.
+        signed: Which ints the binding takes.
+        gate: The instance's, where a deadline that has passed is to be raised on return.
 
     Raises:
         UnsupportedError: Where the type has values that cannot cross.
@@ -110,4 +123,4 @@ def value_host(
     reason = unsupported(type, False)
     if reason is not None:
         raise UnsupportedError(f"host function {name}: {reason}")
-    return _value_host(type, signed)(fn, name, type)  # type: ignore[no-any-return]
+    return _value_host(type, signed, gate is not None)(fn, gate, name, type)  # type: ignore[no-any-return]

@@ -20,7 +20,7 @@ from anywasm.core.types import FuncType
 from anywasm.engines.wasm3.library import HOST_FUNCTION, Machine
 
 if TYPE_CHECKING:
-    from anywasm.core.gate import CallGate
+    from anywasm.core.metering import MeteredGate
     from anywasm.engines.wasm3.library import Wasm3Library
     from anywasm.engines.wasm3.memory import Wasm3Memory
     from anywasm.engines.wasm3.vm import Wasm3VM
@@ -167,7 +167,7 @@ class Calls:
         self,
         vm: Wasm3VM,
         ratio: int,
-        gate: CallGate,
+        gate: MeteredGate,
         machine: Machine,
         memory: Wasm3Memory,
         name: Callable[[int], str],
@@ -262,6 +262,25 @@ class Calls:
                     raise TrapError(TrapKind.STACK_OVERFLOW)
                 host(q, d, f, b)
                 memory_may_move()
+                if gate.expires is not None:
+                    gate.check_time()
+            except BaseException as error:
+                gate.pending = error
+                return _RAISED_AT
+            return 0
+
+        return HOST_FUNCTION(called)
+
+    def bind_check(self) -> Any:
+        """What metered code calls when its fuel is spent.
+
+        It enters no guest, hence the reserve is stack enough for it wherever it is called.
+        """
+        gate = self._gate
+
+        def called(runtime: int, context: int, sp: int, memory: int) -> int:
+            try:
+                ctypes.c_int64.from_address(sp).value = gate.refill()
             except BaseException as error:
                 gate.pending = error
                 return _RAISED_AT

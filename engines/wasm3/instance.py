@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from anywasm.core.errors import UnsupportedError
-from anywasm.core.gate import CallGate
 from anywasm.core.globals import Global
 from anywasm.core.instance import Instance
 from anywasm.core.marshal import slot_export, slot_export_bits
 from anywasm.core.memory import Memory
+from anywasm.core.metering import MeteredGate
 from anywasm.core.types import ExportType, FuncType, GlobalType
 from anywasm.engines.wasm3.calls import LAYOUT, Calls, Slots
-from anywasm.engines.wasm3.globals import Wasm3Global
+from anywasm.engines.wasm3.globals import Wasm3Global, fuel_setter
 from anywasm.engines.wasm3.memory import Wasm3Memory
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Wasm3Instance(Instance):
     def __init__(
         self,
         module: Wasm3Module,
-        gate: CallGate,
+        gate: MeteredGate,
         machine: Machine,
         memory: Wasm3Memory,
         calls: Calls,
@@ -37,6 +37,9 @@ class Wasm3Instance(Instance):
         self._machine = machine
         self._memory = memory
         self._calls = calls
+        self._function_index = module.plan.index
+        fuel = self._library.m3_FindGlobal(machine.module, module.plan.fuel.encode())
+        gate.set_fuel = fuel_setter(self._library, fuel)
 
     def _bind_function(self, export: ExportType) -> Callable[..., Any]:
         slots, invoke = self._prepare(export)
@@ -53,7 +56,7 @@ class Wasm3Instance(Instance):
 
     def _prepare(self, export: ExportType) -> tuple[Slots, Callable[[], None]]:
         slots = Slots(cast(FuncType, export.type))
-        function = self._machine.function(export.index)
+        function = self._machine.function(self._function_index(export.index))
         return slots, self._calls.bind_export(function, cast(FuncType, export.type), slots)
 
     def _bind_memory(self, export: ExportType) -> Memory:

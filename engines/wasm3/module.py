@@ -11,10 +11,10 @@ from anywasm.core.binary.cursor import Cursor
 from anywasm.core.binary.sections import HEADER_SIZE, SectionId, sections
 from anywasm.core.binary.types import read_memory_type, read_table_type, read_types, read_value_type
 from anywasm.core.errors import InstantiationError
-from anywasm.core.gate import CallGate
 from anywasm.core.instance import Instance
 from anywasm.core.limits import ResourceLimits
 from anywasm.core.memory import PAGE_SIZE
+from anywasm.core.metering import MeteredGate, MeteringPlan
 from anywasm.core.module import Module
 from anywasm.core.types import ExternKind, FuncType, MemoryType
 from anywasm.engines.wasm3.calls import Calls, Stack
@@ -93,25 +93,36 @@ class Wasm3Module(Module):
     """A valid binary; wasm3 parses and compiles it anew for each instance, which is quick.
 
     Attributes:
-        guest: The binary for wasm3; None where it asks for imports that wasm3 cannot have.
+        library: The wasm3 that runs it.
+        plan: How its code is metered.
     """
 
     def __init__(self, vm: Wasm3VM, interface: ModuleInterface, guest: Guest | None) -> None:
+        """Wrap a binary.
+
+        Args:
+            vm: The engine.
+            interface: The original's.
+            guest: The metered binary for wasm3; None where it asks for imports that wasm3 cannot
+                have.
+        """
         super().__init__(vm, interface)
         self.library = vm.library
+        self.plan = MeteringPlan.of(interface)
         self._vm = vm
         self._guest = guest
         self._starts = interface.start is not None
         imported = len(interface.imports)
         self._entries = {
-            export.index
+            self.plan.index(export.index)
             for export in interface.exports
             if export.kind is ExternKind.FUNCTION and export.index >= imported
         }
         self._names: dict[int, str] | None = None
 
     def function_name(self, index: int) -> str:
-        """A function's name from the name section, or `func[INDEX]`."""
+        """A metered function's name from the name section, or `func[INDEX]`."""
+        index = self.plan.original(index)
         if self._names is None:
             self._names = function_names(self.custom_sections)
         return self._names.get(index, f"func[{index}]")
@@ -120,7 +131,7 @@ class Wasm3Module(Module):
         vm, guest = self._vm, cast(Guest, self._guest)
         limits = limits or ResourceLimits()
         guest.check(limits)
-        gate = CallGate("the instance")
+        gate = MeteredGate("the instance")
         machine = None
         try:
             with map_exceptions(InstantiationError, "the module cannot be instantiated"):
@@ -130,8 +141,10 @@ class Wasm3Module(Module):
                     memory.limit(guest.memory.limits.maximum, limits.memory_bytes)
                 calls = Calls(vm, guest.ratio, gate, machine, memory, self.function_name)
                 for index, (wanted, fn) in enumerate(zip(self.imports, imports)):
-                    host = calls.bind_host(str(wanted), cast(FuncType, wanted.type), fn)
+                    name = f"{wanted.module}.{wanted.name}"
+                    host = calls.bind_host(name, cast(FuncType, wanted.type), fn)
                     machine.link(index, host)
+                machine.link(self.plan.taken, calls.bind_check())
                 # The rest is compiled on demand, which makes instances cheap; wasm3's compiler must
                 # recurse so little then that it may run at any depth of the guest's stack.
                 shallow = guest.nesting <= SHALLOW

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from anywasm.core.capabilities import Capabilities, Feature
 from anywasm.core.errors import CompileError, UnsupportedError
+from anywasm.core.metering import MeteringPlan, meter
 from anywasm.core.types import ExternKind
 from anywasm.core.vm import VM
 from anywasm.engines.wasm3.calls import Stack
@@ -36,6 +37,8 @@ class Wasm3VM(VM):
     another engine for modules of unknown origin: wasm3 0.5.0 has no bounds on what its compiler
     writes for functions that use nearly all of its 4000 slots.
 
+    wasm3 cannot stop guest code, which is therefore metered (see `anywasm.core.metering`).
+
     Without wasmtime, `compile` raises `UnsupportedError`, unless the environment variable
     `ANYWASM_WASM3_UNVALIDATED` is 1: then an invalid module can crash the process.
     """
@@ -43,6 +46,7 @@ class Wasm3VM(VM):
     name = "wasm3"
     engine_api_version = 1
     capabilities = Capabilities(
+        interrupt=True,
         memory_limit=True,
         parallel=True,
         backtrace=True,
@@ -77,7 +81,8 @@ class Wasm3VM(VM):
             )
         if any(wanted.kind is not ExternKind.FUNCTION for wanted in interface.imports):
             return Wasm3Module(self, interface, None)
-        guest = prepare(wasm, self.stack)
+        plan = MeteringPlan.of(interface)
+        guest = prepare(meter(wasm, interface, plan), self.stack)
         if guest.nesting * _NATIVE_NESTING > self.stack.budget:
             raise CompileError(f"wasm3 cannot compile blocks nested {guest.nesting} deep")
         if self.stack.size(guest.ratio) < _SMALLEST_STACK:
@@ -86,7 +91,7 @@ class Wasm3VM(VM):
                 "deep, or threads have small stacks here (ulimit -s)"
             )
         if guest.unfit is None:
-            self._probe(guest, len(interface.imports))
+            self._probe(guest, plan.taken + 1)
         return Wasm3Module(self, interface, guest)
 
     def load_machine(self, guest: Guest, wasm: bytes) -> Machine:

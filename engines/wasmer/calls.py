@@ -9,20 +9,24 @@ from anywasm.core.errors import ArgumentError
 from anywasm.core.gate import CallGate
 from anywasm.core.marshal import BYTE_WIDTHS, bad_arguments, value_export, value_host
 from anywasm.core.types import FuncType, ValueType
-from anywasm.engines.wasmer.errors import map_exceptions
+from anywasm.engines.wasmer.errors import Frame, map_exceptions, plain_frame
 from anywasm.engines.wasmer.library import Binding
 
 
 def bind_export(
-    gate: CallGate, name: str, type: FuncType, native: Callable[..., Any]
+    gate: CallGate,
+    name: str,
+    type: FuncType,
+    native: Callable[..., Any],
+    frame: Frame = plain_frame,
 ) -> Callable[..., Any]:
-    """The callable that `Instance.exports` hands out."""
+    """The callable that `Instance.exports` hands out; `frame` names functions in backtraces."""
 
     def invoke(*args: Any) -> Any:
         try:
             return native(*args)
         except BaseException as error:
-            mapped = map_exceptions(error)
+            mapped = map_exceptions(error, frame)
             if mapped is error:
                 raise
             raise mapped from error
@@ -31,10 +35,10 @@ def bind_export(
 
 
 def bind_host(
-    binding: Binding, store: Any, name: str, type: FuncType, fn: Callable[..., Any]
+    binding: Binding, store: Any, gate: CallGate, name: str, type: FuncType, fn: Callable[..., Any]
 ) -> Any:
     """A host function as wasmer takes it."""
-    host = value_host(name, type, fn, signed=True)
+    host = value_host(name, type, fn, signed=True, gate=gate)
     return binding.function(store, host, binding.func_type(type))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from anywasm.core.errors import CompileError, TrapError, TrapKind
 
@@ -15,6 +16,17 @@ _MOST_FRAMES = 64
 _KINDS = {kind.value: kind for kind in TrapKind if kind is not TrapKind.OTHER} | {
     "undefined element: out of bounds table access": TrapKind.UNDEFINED_ELEMENT,
 }
+
+
+#: Makes a backtrace's entry of the name that wasmer has for a function, and of its index.
+Frame = Callable[[str, int], str]
+#: What wasmer has in the place of a name that is not there.
+UNNAMED = "<unnamed>"
+
+
+def plain_frame(name: str, index: int) -> str:
+    """The entry for a function that is where wasmer says."""
+    return f"func[{index}]" if name == UNNAMED else name
 
 
 def is_native(error: BaseException) -> bool:
@@ -32,21 +44,20 @@ def is_panic(error: BaseException) -> bool:
     return type(error).__module__ == "pyo3_runtime"
 
 
-def map_exceptions(error: BaseException) -> BaseException:
+def map_exceptions(error: BaseException, frame: Frame) -> BaseException:
     """The exception to raise where a call into a guest raised `error`.
 
     What a host function raised stays what it is.
     """
-    return trap(str(error)) if is_native(error) else error
+    return trap(str(error), frame) if is_native(error) else error
 
 
-def trap(text: str) -> TrapError:
-    """The trap that wasmer describes as `text`."""
+def trap(text: str, frame: Frame) -> TrapError:
+    """The trap that wasmer describes as `text`; `frame` names the functions."""
     reason, _, _ = text.removeprefix(_TRAP).partition("\n    at ")
     frames = []
-    for frame in _FRAME.finditer(text):
-        name, index = frame.groups()
-        frames.append(f"func[{index}]" if name == "<unnamed>" else name)
+    for found in _FRAME.finditer(text):
+        frames.append(frame(found[1], int(found[2])))
         if len(frames) == _MOST_FRAMES:
             break
     return TrapError(_KINDS.get(reason, TrapKind.OTHER), reason, tuple(frames))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
-from anywasm.core.gate import CallGate
+from anywasm.core.errors import ClosedError
 from anywasm.core.globals import Global
 from anywasm.core.instance import Instance
 from anywasm.core.memory import Memory
+from anywasm.core.metering import MeteredGate
 from anywasm.core.types import NUMERIC, ExportType, FuncType, GlobalType, ValueType
 from anywasm.engines.wasmer.calls import bind_export, bits_adapter, bits_type, check_bits
 from anywasm.engines.wasmer.globals import WasmerGlobal
@@ -23,7 +25,7 @@ class WasmerInstance(Instance):
     """One native instance, bound to the thread that made it."""
 
     def __init__(
-        self, module: WasmerModule, gate: CallGate, binding: Binding, store: Any, native: Any
+        self, module: WasmerModule, gate: MeteredGate, binding: Binding, store: Any, native: Any
     ) -> None:
         super().__init__(module, gate)
         self._binding = binding
@@ -31,6 +33,9 @@ class WasmerInstance(Instance):
         self._native = native
         self._memories: list[WasmerMemory] = []
         self._bits: dict[str, Callable[..., Any]] = {}
+        self._frame = module.frame
+        self._fuel = self._export(module.plan.fuel)
+        gate.set_fuel = _fuel_setter(weakref.ref(self))
 
     def _export(self, name: str) -> Any:
         exports = self._native.exports
@@ -41,7 +46,8 @@ class WasmerInstance(Instance):
 
     def _bind_function(self, export: ExportType) -> Callable[..., Any]:
         func_type = cast(FuncType, export.type)
-        return bind_export(self._gate, export.name, func_type, self._export(export.name))
+        native = self._export(export.name)
+        return bind_export(self._gate, export.name, func_type, native, self._frame)
 
     def _call_bits(self, export: ExportType, args: tuple[int, ...]) -> int | tuple[int, ...] | None:
         func_type = cast(FuncType, export.type)
@@ -61,7 +67,7 @@ class WasmerInstance(Instance):
         imports = self._binding.import_object()
         imports.register("", {"f": self._export(name)})
         adapter = self._binding.instance(module, imports).exports.f
-        return bind_export(self._gate, name, bits_type(type), adapter)
+        return bind_export(self._gate, name, bits_type(type), adapter, self._frame)
 
     def _bind_memory(self, export: ExportType) -> Memory:
         memory = WasmerMemory(self._gate, self._export(export.name))
@@ -76,4 +82,20 @@ class WasmerInstance(Instance):
         for memory in self._memories:
             memory.invalidate()
         self._bits.clear()
-        del self._native, self._store
+        del self._native, self._store, self._fuel
+
+
+def _fuel_setter(reference: weakref.ref[WasmerInstance]) -> Callable[[int], None]:
+    """What sets the fuel of that instance.
+
+    Host functions refer to the gate, and the garbage collector does not see through the binding:
+    a gate that held the native global would never be freed.
+    """
+
+    def set_fuel(fuel: int) -> None:
+        instance = reference()
+        if instance is None:
+            raise ClosedError("the instance is gone: keep it for as long as it has a deadline")
+        instance._fuel.value = fuel
+
+    return set_fuel

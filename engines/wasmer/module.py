@@ -5,15 +5,15 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any, cast
 
-from anywasm.core.binary import ModuleInterface
+from anywasm.core.binary import ModuleInterface, function_names
 from anywasm.core.errors import ClosedError, InstantiationError, LinkError
-from anywasm.core.gate import CallGate
 from anywasm.core.instance import Instance
 from anywasm.core.limits import ResourceLimits
+from anywasm.core.metering import MeteredGate, MeteringPlan
 from anywasm.core.module import Module
-from anywasm.core.types import FuncType
+from anywasm.core.types import FuncType, ValueType
 from anywasm.engines.wasmer.calls import bind_host
-from anywasm.engines.wasmer.errors import is_native, is_trap, trap
+from anywasm.engines.wasmer.errors import is_native, is_trap, plain_frame, trap
 from anywasm.engines.wasmer.instance import WasmerInstance
 from anywasm.engines.wasmer.library import Binding
 
@@ -25,16 +25,27 @@ class WasmerModule(Module):
     """Compiled code, from which each thread that instantiates makes a native module of its own.
 
     wasmer-python's modules and stores panic in any thread but their own.
+
+    Attributes:
+        plan: How the code is metered.
     """
 
     def __init__(
         self, vm: WasmerVM, interface: ModuleInterface, wasm: bytes, code: bytes, binding: Binding
     ) -> None:
         super().__init__(vm, interface)
+        self.plan = MeteringPlan.of(interface)
         self._wasm = wasm
         self._code = code
         self._binding = binding
         self._local = threading.local()
+
+    def frame(self, name: str, index: int) -> str:
+        """The entry of a backtrace for a function of the metered code."""
+        if index == self.plan.moved:
+            names = function_names(self.custom_sections)
+            return names.get(self.plan.taken, f"func[{self.plan.taken}]")
+        return plain_frame(name, index)
 
     def adopt(self, store: Any, native: Any) -> None:
         """Use this native module in the calling thread."""
@@ -52,12 +63,19 @@ class WasmerModule(Module):
 
     def _instantiate(self, imports: list[Any], limits: ResourceLimits | None) -> Instance:
         store, native = self._native()
+        gate = MeteredGate("the instance", thread_bound=True)
         given: dict[str, dict[str, Any]] = {}
         for wanted, fn in zip(self.imports, imports):
             if wanted.name in given.setdefault(wanted.module, {}):
                 continue
-            host = bind_host(self._binding, store, str(wanted), cast(FuncType, wanted.type), fn)
+            func_type = cast(FuncType, wanted.type)
+            name = f"{wanted.module}.{wanted.name}"
+            host = bind_host(self._binding, store, gate, name, func_type, fn)
             given[wanted.module][wanted.name] = host
+        check = self.plan.check
+        given.setdefault(check.module, {})[check.name] = self._binding.function(
+            store, gate.refill, self._binding.func_type(FuncType((), (ValueType.I64,)))
+        )
         linked = self._binding.import_object()
         for name, functions in given.items():
             linked.register(name, functions)
@@ -68,13 +86,12 @@ class WasmerModule(Module):
                 raise
             text = str(error)
             if is_trap(text):
-                cause = trap(text)
+                cause = trap(text, self.frame)
                 cause.__cause__ = error
                 raise InstantiationError(f"the instance could not be started: {cause}") from cause
             if "import" in text:
                 raise LinkError(text) from error
             raise InstantiationError(text) from error
-        gate = CallGate("the instance", thread_bound=True)
         return WasmerInstance(self, gate, self._binding, store, instance)
 
     def _serialize(self) -> tuple[bytes, bytes]:

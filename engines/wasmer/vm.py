@@ -8,6 +8,7 @@ from anywasm.core.binary import read_interface, strip_to_interface
 from anywasm.core.binary.sections import SectionId, sections
 from anywasm.core.capabilities import Capabilities, Feature
 from anywasm.core.errors import CompileError
+from anywasm.core.metering import MeteringPlan, meter
 from anywasm.core.vm import VM
 from anywasm.engines.wasmer.errors import compile_error, is_native
 from anywasm.engines.wasmer.library import Binding, artifact_version, version
@@ -21,14 +22,15 @@ if TYPE_CHECKING:
 class WasmerVM(VM):
     """Runs WebAssembly with wasmer 2.1 and Cranelift, through wasmer-python 1.1.
 
-    The binding holds the GIL around guest code, cannot stop it, and ties every object to the thread
-    that made it.
+    The binding holds the GIL around guest code and ties every object to the thread that made it.
+    It cannot stop guest code, which is therefore metered (see `anywasm.core.metering`).
     """
 
     name = "wasmer"
     engine_api_version = 1
     capabilities = Capabilities(
         serialize=True,
+        interrupt=True,
         thread_bound=True,
         backtrace=True,
         features=frozenset(
@@ -50,8 +52,8 @@ class WasmerVM(VM):
 
     @property
     def artifact_version(self) -> str:
-        """The versions of the binding and of its compiler."""
-        return artifact_version()
+        """The versions of the binding and of its compiler, and that the code is metered."""
+        return f"{artifact_version()}, metered"
 
     def _compile(self, wasm: bytes, interface: ModuleInterface) -> Module:
         if any(section.id is SectionId.TAG for section in sections(wasm)):
@@ -59,7 +61,11 @@ class WasmerVM(VM):
             raise CompileError("wasmer has no exceptions: the module has a tag section")
         store = self._binding.store()
         try:
-            native = self._binding.module(store, wasm)
+            metered = wasm
+            if self._binding.module.validate(store, wasm):
+                metered = meter(wasm, interface, MeteringPlan.of(interface))
+            # What is not valid is refused here, in terms of the original.
+            native = self._binding.module(store, metered)
             code = native.serialize()
         except BaseException as error:
             if not is_native(error):

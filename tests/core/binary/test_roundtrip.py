@@ -170,7 +170,12 @@ class Writer:
         sections.insert(0, (1, self.vector(*types)))
         for place, custom in enumerate(plan.customs):
             sections.insert(3 * place, (0, self.name(custom.name) + custom.data))
-        interface = ModuleInterface(tuple(plan.imports), tuple(exports), tuple(plan.customs))
+        interface = ModuleInterface(
+            tuple(plan.imports),
+            tuple(exports),
+            tuple(plan.customs),
+            functions=len(spaces[FuncType]),
+        )
         return self.module(*sections), interface
 
 

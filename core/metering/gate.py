@@ -1,0 +1,52 @@
+"""What a metered guest is told when its fuel is spent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from anywasm.core.gate import CallGate
+
+#: Fuel for a guest under a deadline. A unit is one turn of a small loop, and 64 bytes more of code
+#: in larger ones: a slice lasts from half a millisecond to some ten, which is how late a deadline
+#: can be noticed.
+SLICE = 1 << 19
+#: Fuel for a guest without a deadline: more than it can spend.
+UNBOUNDED = 1 << 62
+
+
+def _no_fuel(fuel: int) -> None:
+    """Stands in until the instance is there."""
+
+
+class MeteredGate(CallGate):
+    """The gate of an instance whose code is metered (see `meter`).
+
+    The fuel is rationed only while a deadline is running, so that all other calls never leave the
+    guest for it.
+
+    Attributes:
+        set_fuel: Sets the instance's fuel; given by the engine.
+    """
+
+    __slots__ = ("set_fuel",)
+
+    def __init__(self, what: str, *, thread_bound: bool = False) -> None:
+        super().__init__(what, thread_bound=thread_bound)
+        self.set_fuel: Callable[[int], None] = _no_fuel
+
+    def refill(self) -> int:
+        """What the guest's `check` answers: its new fuel.
+
+        Raises:
+            DeadlineExceededError: When the running deadline has passed.
+        """
+        if self.expires is None:
+            return UNBOUNDED
+        self.check_time()
+        return SLICE
+
+    def _set_expires(self, expires: float | None) -> None:
+        if self.expires is None and expires is not None:
+            self.check_usable()
+            self.set_fuel(SLICE)
+        super()._set_expires(expires)

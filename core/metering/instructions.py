@@ -1,0 +1,62 @@
+"""The shapes of instructions, for walking code without understanding it."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+_LEB = rb"[\x80-\xff]*[\x00-\x7f]"
+
+#: Instructions with their immediates (core spec, section 5.4, with SIMD and the threads proposal's
+#: atomic accesses), but for those that `meter` looks at itself. They are matched many at a time,
+#: which is what makes it fast; numbers behind a prefix are in their shortest form here.
+_PLAIN = (
+    # Without immediates: control, drop and select, comparison and arithmetic, ref.is_null.
+    rb"[\x00\x01\x05\x0b\x0f\x1a\x1b\x45-\xc4\xd1]"
+    # One number: blocks (their type), branches, locals, globals, tables, memory.size, constants,
+    # ref.null.
+    rb"|[\x02\x04\x0c\x0d\x20-\x26\x3f\x41\x42\xd0]" + _LEB,
+    # Two: call_indirect, loads and stores.
+    rb"[\x11\x28-\x3e]" + _LEB + _LEB,
+    rb"\x43.{4}|\x44.{8}",
+    # Saturating conversions; data.drop, elem.drop, table.size.
+    rb"\xfc(?:[\x00-\x07]|[\x09\x0d\x10]" + _LEB + rb")",
+    # Vectors: loads and stores, constants and shuffles, lanes, lanes of memory, all the rest.
+    rb"\xfd(?:[\x00-\x0b\x5c\x5d]"
+    + _LEB
+    + _LEB
+    + rb"|[\x0c\x0d].{16}|[\x15-\x22].|[\x54-\x5b]"
+    + _LEB
+    + _LEB
+    + rb".|[\x0e-\x14\x23-\x53\x5e-\x7f]|[\x80-\xff][\x01-\x7f])",
+    # Atomic accesses, and the fence.
+    rb"\xfe(?:[\x00-\x02\x10-\x4e]" + _LEB + _LEB + rb"|\x03.)",
+)
+
+#: The others.
+LOOP, BR_TABLE, CALL, SELECT_TYPED, MEMORY_GROW, REF_FUNC = 0x03, 0x0E, 0x10, 0x1C, 0x40, 0xD2
+#: The prefix of these.
+BULK = 0xFC
+MEMORY_INIT, MEMORY_COPY, MEMORY_FILL = 8, 10, 11
+TABLE_INIT, TABLE_COPY, TABLE_GROW, TABLE_FILL = 12, 14, 15, 17
+
+
+@lru_cache(maxsize=16)
+def row_without(function: int) -> re.Pattern[bytes]:
+    """Matches instructions in a row of which none needs a look, nor names this function."""
+    # Linkers pad function indices to five bytes.
+    forms = b"|".join(re.escape(_padded(function, size)) for size in range(1, 6))
+    calls = rb"[\x10\xd2](?!" + forms + rb")" + _LEB
+    # More in one match would take much memory.
+    return re.compile(rb"(?:" + b"|".join((*_PLAIN, calls)) + rb"){1,1000}", re.DOTALL)
+
+
+def _padded(value: int, size: int) -> bytes:
+    septets = [value >> 7 * place & 0x7F for place in range(size)]
+    if value >> 7 * size:
+        return _NEVER
+    return bytes([septet | 0x80 for septet in septets[:-1]] + septets[-1:])
+
+
+#: No integer of 32 bits begins like this.
+_NEVER = b"\xff" * 6

@@ -130,7 +130,7 @@ class CodeMeter:
                     added += 1
                 done = self._cut(pieces, done, cursor.position)
                 pieces.append(self._head(counter, 1 + (end - start >> _UNIT_LOG2)))
-            elif opcode == CALL or opcode == REF_FUNC:
+            elif opcode in (CALL, REF_FUNC):
                 if cursor.u32() != self._taken:
                     raise cursor.error("unknown form of a function's index", start)
                 self._cut(pieces, done, start + 1)

@@ -7,9 +7,9 @@ from functools import lru_cache
 
 _LEB = rb"[\x80-\xff]*[\x00-\x7f]"
 
-#: Instructions with their immediates (core spec, section 5.4, with SIMD and the threads proposal's
-#: atomic accesses), but for those that `meter` looks at itself. They are matched many at a time,
-#: which is what makes it fast; numbers behind a prefix are in their shortest form here.
+#: Instructions with their immediates (core spec 2.0, section 5.4), but for those that are looked at
+#: one by one. They are matched many at a time, which is what makes it fast. Numbers behind a prefix
+#: are in their shortest form, as all tools write them.
 _PLAIN = (
     # Without immediates: control, drop and select, comparison and arithmetic, ref.is_null.
     rb"[\x00\x01\x05\x0b\x0f\x1a\x1b\x45-\xc4\xd1]"
@@ -29,8 +29,6 @@ _PLAIN = (
     + _LEB
     + _LEB
     + rb".|[\x0e-\x14\x23-\x53\x5e-\x7f]|[\x80-\xff][\x01-\x7f])",
-    # Atomic accesses, and the fence.
-    rb"\xfe(?:[\x00-\x02\x10-\x4e]" + _LEB + _LEB + rb"|\x03.)",
 )
 
 #: The others.
@@ -45,7 +43,9 @@ TABLE_INIT, TABLE_COPY, TABLE_GROW, TABLE_FILL = 12, 14, 15, 17
 def row_without(function: int) -> re.Pattern[bytes]:
     """Matches instructions in a row of which none needs a look, nor names this function."""
     # Linkers pad function indices to five bytes.
-    forms = b"|".join(re.escape(_padded(function, size)) for size in range(1, 6))
+    forms = b"|".join(
+        re.escape(_padded(function, size)) for size in range(1, 6) if not function >> 7 * size
+    )
     calls = rb"[\x10\xd2](?!" + forms + rb")" + _LEB
     # More in one match would take much memory.
     return re.compile(rb"(?:" + b"|".join((*_PLAIN, calls)) + rb"){1,1000}", re.DOTALL)
@@ -53,10 +53,4 @@ def row_without(function: int) -> re.Pattern[bytes]:
 
 def _padded(value: int, size: int) -> bytes:
     septets = [value >> 7 * place & 0x7F for place in range(size)]
-    if value >> 7 * size:
-        return _NEVER
     return bytes([septet | 0x80 for septet in septets[:-1]] + septets[-1:])
-
-
-#: No integer of 32 bits begins like this.
-_NEVER = b"\xff" * 6

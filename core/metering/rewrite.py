@@ -83,17 +83,17 @@ class _Rewriter:
             elif section.body.name() == _NAMES and not names:
                 names = wasm[section.start : section.body.end]
         rewritten: list[bytes] = [wasm[:HEADER_SIZE]]
-        for id in _ORDER:
-            rewrite = _REWRITERS.get(id)
-            body = bodies.get(id)
-            if rewrite is not None and (body is not None or id in _ADDED):
+        for number in _ORDER:
+            rewrite = _REWRITERS.get(number)
+            body = bodies.get(number)
+            if rewrite is not None and (body is not None or number in _ADDED):
                 # What is added goes into an empty section where there is none.
-                content = rewrite(self, body or Cursor(b"\0", 0, 1, str(id)))
+                content = rewrite(self, body or Cursor(b"\0", 0, 1, str(number)))
             elif body is not None:
                 content = wasm[body.position : body.end]
             else:
                 continue
-            rewritten.append(bytes((id,)) + sized(content))
+            rewritten.append(bytes((number,)) + sized(content))
         rewritten.append(names)
         return b"".join(rewritten)
 
@@ -172,7 +172,8 @@ class _Rewriter:
         return b"".join(pieces)
 
     def _indices(self, cursor: Cursor, count: int) -> bytes:
-        taken, pieces = self._plan.taken, []
+        taken = self._plan.taken
+        pieces: list[bytes] = []
         done = cursor.position
         for _ in range(count):
             start = cursor.position

@@ -90,7 +90,8 @@ class CallGate:
         # Every call into a thread-bound instance comes here: one comparison, and no further call.
         if self._closed or (self._home is not None and _thread.token is not self._home):
             self.check_usable()
-        self.check_time()
+        if self.expires is not None:
+            self.check_time()
 
     def check_time(self) -> None:
         """Raise when the running deadline has passed.

@@ -128,13 +128,15 @@ class CodeMeter:
                 if counter is None:
                     counter = known + added
                     added += 1
-                done = self._cut(pieces, done, cursor.position)
-                pieces.append(self._head(counter, 1 + (end - start >> _UNIT_LOG2)))
+                pieces += (
+                    wasm[done : cursor.position],
+                    self._head(counter, 1 + (end - start >> _UNIT_LOG2)),
+                )
+                done = cursor.position
             elif opcode in (CALL, REF_FUNC):
                 if cursor.u32() != self._taken:
                     raise cursor.error("unknown form of a function's index", start)
-                self._cut(pieces, done, start + 1)
-                pieces.append(self._moved)
+                pieces += wasm[done : start + 1], self._moved
                 done = cursor.position
             elif opcode == BR_TABLE:
                 for _ in range(cursor.count() + 1):
@@ -142,32 +144,29 @@ class CodeMeter:
             elif opcode == SELECT_TYPED:
                 for _ in range(cursor.count()):
                     read_value_type(cursor)
-            elif opcode == MEMORY_GROW:
+            elif opcode == MEMORY_GROW or (opcode == BULK and cursor.u32() == TABLE_GROW):
                 cursor.u32()
-                done = self._cut(pieces, done, start)
-                pieces.append(self._check)
-            elif opcode == BULK and (number := cursor.u32()) in _LONG:
-                immediates, in_units = _LONG[number]
-                for _ in range(immediates):
-                    cursor.u32()
+                pieces += wasm[done:start], self._check
+                done = start
+            elif opcode == BULK and (long := self._long(cursor, start + 1)) is not None:
                 if length is None:
                     length = known + added
                     added += 1
-                done = self._cut(pieces, done, start)
                 taken = b"\x22%b%b\x20%b" % (u32(length), self._get, u32(length))
-                pieces.append(taken + _EXTEND + in_units + self._take)
-            elif opcode == BULK and number == TABLE_GROW:
-                cursor.u32()
-                done = self._cut(pieces, done, start)
-                pieces.append(self._check)
+                pieces += wasm[done:start], taken, _EXTEND, long, self._take
+                done = start
             else:
                 what = wasm[start : min(start + 2, end)].hex(" ")
                 raise cursor.error(f"an instruction that cannot be metered: {what}", start)
             position = cursor.position
 
-    def _cut(self, pieces: list[bytes], done: int, position: int) -> int:
-        pieces.append(self._wasm[done:position])
-        return position
+    def _long(self, cursor: Cursor, position: int) -> bytes | None:
+        """Reads an instruction behind its prefix: how its length becomes units, if it has one."""
+        cursor.position = position
+        immediates, in_units = _LONG.get(cursor.u32(), (0, None))
+        for _ in range(immediates):
+            cursor.u32()
+        return in_units
 
     def _head(self, counter: int, units: int) -> bytes:
         """What stands at the head of a loop."""

@@ -39,12 +39,17 @@ class WasmerModule(Module):
         self._code = code
         self._binding = binding
         self._local = threading.local()
+        #: What backtraces call the first function, which wasmer finds where it has no name.
+        self._first_name: str | None = None
 
     def frame(self, name: str, index: int) -> str:
         """The entry of a backtrace for a function of the metered code."""
         if index == self.plan.moved:
-            names = function_names(self.custom_sections)
-            return names.get(self.plan.taken, f"func[{self.plan.taken}]")
+            if self._first_name is None:
+                first = self.plan.taken
+                names = function_names(self.custom_sections)
+                self._first_name = names.get(first, f"func[{first}]")
+            return self._first_name
         return plain_frame(name, index)
 
     def adopt(self, store: Any, native: Any) -> None:

@@ -25,7 +25,7 @@ class Metered:
     def run(self, name: str, *args: int, fuel: int | None = None) -> int:
         """Call an export with that much fuel, and return what is left of it."""
         module = wasmtime.Module(self._store.engine, self.metered)
-        imports: list[wasmtime.AsExtern] = []
+        imports: list[wasmtime.Func | wasmtime.Global | wasmtime.Memory | wasmtime.Table] = []
         for wanted in module.imports:
             assert isinstance(wanted.type, wasmtime.FuncType)
             call = self._check if wanted.name == self.plan.check.name else lambda *args: None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
-from anywasm.core.gate import CallGate
+from anywasm.core.gate import CallGate, Deadline
 
 #: Fuel for a guest under a deadline. A unit is one turn of a small loop, and 64 bytes more of code
 #: in larger ones: a slice lasts from half a millisecond to some ten, which is how late a deadline
@@ -33,6 +34,10 @@ class MeteredGate(CallGate):
     def __init__(self, what: str, *, thread_bound: bool = False) -> None:
         super().__init__(what, thread_bound=thread_bound)
         self.set_fuel: Callable[[int], None] = _no_fuel
+
+    def bound_start(self, seconds: float | None) -> AbstractContextManager[None]:
+        """Bound the start function, where `seconds` are given; a new module has one slice."""
+        return nullcontext() if seconds is None else Deadline(self, seconds)
 
     def refill(self) -> int:
         """What the guest's `check` answers: its new fuel.

@@ -10,7 +10,7 @@ from anywasm.core.binary.expressions import skip_expression
 from anywasm.core.binary.sections import HEADER_SIZE, SectionId, sections
 from anywasm.core.binary.types import read_global_type, read_types, read_value_type
 from anywasm.core.metering.code import CodeMeter
-from anywasm.core.metering.gate import UNBOUNDED
+from anywasm.core.metering.gate import SLICE
 from anywasm.core.metering.instructions import REF_FUNC
 from anywasm.core.types import ExternKind
 
@@ -125,7 +125,8 @@ class _Rewriter:
             read_global_type(cursor)
             pieces += self._wasm[start : cursor.position], self._expression(cursor)
         self._globals += count
-        pieces.append(b"\x7e\x01\x42" + signed(UNBOUNDED) + b"\x0b")
+        # Enough for most start functions; a longer one asks, and may be under a deadline.
+        pieces.append(b"\x7e\x01\x42" + signed(SLICE) + b"\x0b")
         return b"".join(pieces)
 
     def _export(self, cursor: Cursor) -> bytes:

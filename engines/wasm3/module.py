@@ -150,7 +150,8 @@ class Wasm3Module(Module):
                 shallow = guest.nesting <= SHALLOW
                 machine.compile(self._entries if shallow else None)
             if self._starts:
-                calls.start()
+                with gate.bound_start(limits.start_seconds):
+                    calls.start()
         except BaseException:
             if machine is not None:
                 machine.close()

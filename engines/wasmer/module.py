@@ -85,7 +85,8 @@ class WasmerModule(Module):
         for name, functions in given.items():
             linked.register(name, functions)
         try:
-            instance = self._binding.instance(native, linked)
+            with gate.bound_start(None if limits is None else limits.start_seconds):
+                instance = self._binding.instance(native, linked)
         except BaseException as error:
             if not is_native(error):
                 raise

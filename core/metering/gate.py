@@ -50,8 +50,14 @@ class MeteredGate(CallGate):
         self.check_time()
         return SLICE
 
-    def _set_expires(self, expires: float | None) -> None:
+    def set_expires(self, expires: float | None) -> None:
+        """Have calls end at that `time.monotonic` second; None for never. Rations the fuel.
+
+        Raises:
+            ClosedError: For a first deadline after `close`.
+            ConcurrencyError: For one in a thread to which the instance is not bound.
+        """
         if self.expires is None and expires is not None:
             self.check_usable()
             self.set_fuel(SLICE)
-        super()._set_expires(expires)
+        super().set_expires(expires)

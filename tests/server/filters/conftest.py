@@ -101,6 +101,9 @@ OPERATIONS = {
     f" {_MAP} {_text(176, 3)} {_text(216, 2)}))"
     " (local.set $n (i32.add (local.get $n) (i32.const 1)))"
     " (br_if $more (i32.lt_u (local.get $n) (i32.const 10000))))",
+    # Higress: pieces of body of its own, the second the last.
+    "i": f"(drop (call $inject {_text(192, 5)} (i32.const 0)))",
+    "E": f"(drop (call $inject {_text(200, 6)} (i32.const 1)))",
     # What only blocks: another function's state, which a test holds up.
     "s": "(drop (call $state (i32.const 320) (i32.const 10) (i32.const 320) (i32.const 10)"
     " (i32.const 8) (i32.const 12)))",
@@ -154,18 +157,30 @@ _IMPORTS = {
 
 
 @cache
-def filter_module(start: str = "", blocking: bool = False, without: tuple[str, ...] = ()) -> bytes:
+def filter_module(
+    start: str = "",
+    blocking: bool = False,
+    without: tuple[str, ...] = (),
+    higress: bool = False,
+) -> bytes:
     """The filter, as a module.
 
     Args:
         start: Instructions of `proxy_on_configure`.
         blocking: Whether it imports what makes it run in a thread; the letter `s` needs it.
         without: Callbacks that it does not export.
+        higress: Whether it speaks Higress's ABI; the letters `i` and `E` need that.
     """
     imports = dict(_IMPORTS)
-    letters = {letter: code for letter, code in OPERATIONS.items() if blocking or letter != "s"}
+    letters = dict(OPERATIONS)
     if blocking:
         imports["state"] = ("proxy_get_state", 6)
+    else:
+        del letters["s"]
+    if higress:
+        imports["inject"] = ("proxy_inject_encoded_data_to_filter_chain", 3)
+    else:
+        del letters["i"], letters["E"]
     declared = "\n".join(
         f'(import "env" "{name}" (func ${short}{" (param i32)" * count} (result i32)))'
         for short, (name, count) in imports.items()
@@ -208,7 +223,7 @@ def filter_module(start: str = "", blocking: bool = False, without: tuple[str, .
 (memory (export "memory") 8)
 (global $heap (mut i32) (i32.const 131072))
 (global $paused (mut i32) (i32.const 0))
-(func (export "proxy_abi_version_0_2_1"))
+(func (export "proxy_abi_version_0_2_1{"00" if higress else ""}"))
 {data}
 (func (export "malloc") (param $size i32) (result i32)
   (local $at i32)

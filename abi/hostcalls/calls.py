@@ -152,6 +152,15 @@ def get_upstream_hosts(context: Context) -> bytes | Status:
     return context.upstream_hosts()
 
 
+@host_function("proxy_set_upstream_override_host", "data", versions=HIGRESS)
+def set_upstream_override_host(context: Context, address: bytes) -> Status | None:
+    """Send the request to this host of its cluster; nothing happens where it has no such host."""
+    if not isinstance(context, StreamContext):
+        return Status.BAD_ARGUMENT
+    context.override_host = address.decode("latin-1")
+    return None
+
+
 @host_function("proxy_inject_encoded_data_to_filter_chain", "data u32", versions=HIGRESS)
 def inject_encoded_data(context: Context, body: bytes, end_stream: int) -> Status | None:
     """Put a piece of response body behind what the filter has passed on."""

@@ -234,6 +234,16 @@ class FilterChain:
         if not self._responding and not self.finished:
             self._exchange.send_informational(status, headers)
 
+    def chosen_pool(self) -> UpstreamPool | None:
+        """The upstream, or the one host of it that a filter has chosen (Higress)."""
+        cluster = None if self.route is None else self.route.cluster
+        for stage in self.stages:
+            address = stage.override_host
+            if address is not None and cluster is not None:
+                # A host that is not the cluster's is no choice: nobody leaves the configuration.
+                return self.listener.clusters.pinned(cluster, address) or self.pool
+        return self.pool
+
     def upstream_hosts(self) -> bytes:
         """The hosts of the route's cluster, each with empty metrics, as pairs (Higress)."""
         if self.pool is None:

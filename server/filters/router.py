@@ -78,7 +78,7 @@ class Router:
 
     def _begin(self, end_stream: bool) -> None:
         chain = self._chain
-        route, pool, tunnel, request = chain.route, chain.pool, chain.tunnel, chain.request
+        route, pool, tunnel, request = chain.route, chain.chosen_pool(), chain.tunnel, chain.request
         assert route is not None
         assert pool is not None
         head = [(b"host", route.host_rewrite or request.get(b":authority") or b""), *self._head]

@@ -92,6 +92,11 @@ class FilterStage:
         """
         return self.begun and not self._ended and self.guest.failed is None
 
+    @property
+    def override_host(self) -> str | None:
+        """The host of the cluster that the guest has chosen (Higress)."""
+        return self.context.override_host if self.begun else None
+
     # --- calling the guest ---
 
     def begin(self) -> bool:

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from anywasm.abi import buffer as buffers
 from anywasm.abi.buffer import MAX_BUFFER, Buffer
 from anywasm.abi.enums import BufferType, MapType
 from anywasm.abi.headers import HeaderMap
 from anywasm.abi.hostcalls.logging import MAX_LINE
+from anywasm.abi.limits import AbiLimits
 from anywasm.abi.pairs import MAX_BYTES, MAX_PAIRS, encode_pairs
 from anywasm.core.errors import AbiError, DeadlineExceededError, TrapError
 
@@ -179,17 +179,13 @@ def test_malformed_pairs_change_nothing(probe: Any, headers: HeaderMap, data: by
 
 
 @pytest.mark.parametrize(("start", "size"), [(0, 0), (MOST, 0), (MOST, MOST)])
-def test_a_buffer_grows_so_far(
-    probe: Any, monkeypatch: pytest.MonkeyPatch, start: int, size: int
-) -> None:
-    assert MAX_BUFFER == 64 << 20
-    monkeypatch.setattr(buffers, "MAX_BUFFER", 100)
-    body = probe.stream.buffers[0] = Buffer(b"x" * 10)
+def test_a_buffer_grows_so_far(probe: Any, start: int, size: int) -> None:
+    body = probe.stream.buffers[0] = Buffer(bytes(MAX_BUFFER - 90))
     statuses = [probe.tell(SET_BUFFER, 0, start, size, b"y" * 30) for _ in range(5)]
     assert statuses == [0, 0, 0, 10, 10]
-    assert len(body.data) == 100
-    assert probe.tell(SET_BUFFER, 0, 0, 100, b"z" * 100) == 0
-    assert probe.tell(SET_BUFFER, 0, 0, 100, b"z" * 101) == 10
+    assert len(body.data) == MAX_BUFFER == 64 << 20
+    assert body.set(0, MOST, bytes(MAX_BUFFER + 1)) == 10
+    assert probe.tell(SET_BUFFER, 0, 0, MOST, b"z" * 100) == 0
     assert body.data == b"z" * 100
 
 
@@ -292,3 +288,17 @@ def test_a_guest_that_tells_no_id_or_a_huge_one(
     )
     with pytest.raises(AbiError, match="longer"):
         start(text).get_id()
+
+
+def test_the_limits_are_the_host_s_to_set(probing: Callable[..., Any]) -> None:
+    probe = probing(limits=AbiLimits(pairs=3, pairs_bytes=64, buffer_bytes=10))
+    headers = probe.stream.maps[0] = HeaderMap([(b"a", b"1")])
+    assert [probe.tell(ADD, 0, f"x{index}", "") for index in range(3)] == [0, 0, 10]
+    assert probe.tell(REPLACE, 0, "a", "v" * 64) == 10
+    assert probe.tell(SET_PAIRS, 0, encode_pairs([(b"x", b"")] * 4)) == 2
+    assert probe.tell(SET_PAIRS, 0, encode_pairs([(b"x", b"v" * 60)])) == 2
+    assert len(headers) == 3
+    body = probe.stream.buffers[0] = Buffer(b"12345")
+    assert probe.tell(SET_BUFFER, 0, 5, 0, "67890") == 0
+    assert probe.tell(SET_BUFFER, 0, 10, 0, "1") == 10
+    assert body.data == b"1234567890"

@@ -29,18 +29,18 @@ class Buffer:
         """Up to `size` bytes from `start`; nothing where `start` is past the end."""
         return self.data[start : start + size]
 
-    def set(self, start: int, size: int, value: bytes) -> Status:
+    def set(self, start: int, size: int, value: bytes, most: int = MAX_BUFFER) -> Status:
         """Write as Envoy does: prepend (0, 0), replace (0, >= length), append (>= length, any).
 
         Returns:
             BAD_ARGUMENT for a splice in the middle, which Envoy refuses (recorded in the golden
             case `edge-body`), or for a read-only buffer; INTERNAL_FAILURE where the buffer would
-            grow past `MAX_BUFFER`. The content is unchanged then.
+            grow past `most` bytes. The content is unchanged then.
         """
         if not self.writable:
             return Status.BAD_ARGUMENT
         length = len(self.data)
-        if len(value) + (0 if start == 0 and 0 < length <= size else length) > MAX_BUFFER:
+        if len(value) + (0 if start == 0 and 0 < length <= size else length) > most:
             return Status.INTERNAL_FAILURE
         if start == 0 and size == 0:
             self.data = value + self.data

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from anywasm.abi.calls import GrpcCaller, HttpCaller, RedisCaller, Timers
 from anywasm.abi.enums import LogLevel
+from anywasm.abi.limits import AbiLimits
 from anywasm.abi.metrics import GuestMetrics
 from anywasm.abi.shared_data import SharedData
 from anywasm.abi.shared_queue import SharedQueues
@@ -89,6 +90,7 @@ class HostServices:
         shared_data: What they share, by `vm_id`.
         shared_queues: Their queues.
         metrics: What they measure.
+        limits: How much they may have held for them at a time.
         realtime: Nanoseconds since the epoch.
         monotonic: Nanoseconds of a clock that never goes back.
     """
@@ -104,5 +106,6 @@ class HostServices:
     shared_data: SharedData = field(default_factory=SharedData)
     shared_queues: SharedQueues = field(default_factory=SharedQueues)
     metrics: GuestMetrics = field(default_factory=GuestMetrics)
+    limits: AbiLimits = field(default_factory=AbiLimits)
     realtime: Callable[[], int] = time.time_ns
     monotonic: Callable[[], int] = time.monotonic_ns

@@ -36,26 +36,28 @@ def encode_pairs(pairs: Iterable[Pair]) -> bytes:
     return head + b"\0".join(parts) + b"\0"
 
 
-def decode_pairs(data: bytes) -> list[Pair]:
+def decode_pairs(data: bytes, max_pairs: int = MAX_PAIRS, max_bytes: int = MAX_BYTES) -> list[Pair]:
     """Deserialize, strictly.
 
     Args:
         data: What a guest sent. No bytes, a single zero byte and a zero count are empty maps.
+        max_pairs: The most pairs that are taken.
+        max_bytes: The most bytes that are taken.
 
     Raises:
         AbiError: When anything is inconsistent: a length past the end, a missing NUL, trailing
-            bytes, or more than `MAX_PAIRS` pairs or `MAX_BYTES` bytes.
+            bytes, or more than `max_pairs` pairs or `max_bytes` bytes.
     """
     if data in (b"", b"\0"):
         return []
     size = len(data)
-    if size > MAX_BYTES:
-        raise AbiError(f"serialized map of {size} bytes is over the limit of {MAX_BYTES}")
+    if size > max_bytes:
+        raise AbiError(f"serialized map of {size} bytes is over the limit of {max_bytes}")
     if size < 4:
         raise AbiError(f"serialized map of {size} bytes has no count")
     (count,) = _U32.unpack_from(data)
     offset = 4 + 8 * count
-    if count > MAX_PAIRS or offset > size:
+    if count > max_pairs or offset > size:
         raise AbiError(f"serialized map of {size} bytes claims {count} pairs")
     pairs: list[Pair] = []
     for index in range(count):

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 
 from anywasm.abi.host import HostServices, ServiceInvoker, StateStore
+from anywasm.abi.limits import AbiLimits
 from anywasm.abi.metrics import GuestMetrics
 from anywasm.abi.shared_data import SharedData
 from anywasm.abi.shared_queue import SharedQueues
@@ -31,13 +32,14 @@ def make_services(
         log_level=FROM_NAME[config.log_level],
         state_stores=stores,
         invoke=invoke,
-        http=HttpCalls(clusters, loop),
-        grpc=GrpcCalls(clusters, loop),
-        redis=RedisCalls(clusters, loop),
+        http=HttpCalls(clusters, loop, limits.call_body_bytes),
+        grpc=GrpcCalls(clusters, loop, limits.call_body_bytes),
+        redis=RedisCalls(clusters, loop, limits.call_body_bytes),
         timers=LoopTimers(loop),
         shared_data=SharedData(limits.shared_data_bytes),
         shared_queues=SharedQueues(limits.queue_items, limits.queue_bytes),
         metrics=GuestMetrics(limits.metrics),
+        limits=AbiLimits(limits.pairs, limits.pairs_bytes, limits.buffer_bytes),
     )
 
 

@@ -52,4 +52,6 @@ def get_buffer_status(context: Context, kind: int) -> tuple[int, int] | Status:
 def set_buffer_bytes(context: Context, kind: int, start: int, size: int, value: bytes) -> Status:
     """Prepend to, replace or append to a buffer."""
     buffer = _find(context, kind)
-    return buffer if isinstance(buffer, Status) else buffer.set(start, size, value)
+    if isinstance(buffer, Status):
+        return buffer
+    return buffer.set(start, size, value, context.guest.services.limits.buffer_bytes)

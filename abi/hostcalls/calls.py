@@ -20,7 +20,9 @@ HIGRESS = ("0.2.100",)
 
 def _pairs(context: Context, function: str, data: bytes) -> tuple[Pair, ...] | None:
     try:
-        return tuple((name.lower(), value) for name, value in decode_pairs(data))
+        limits = context.guest.services.limits
+        pairs = decode_pairs(data, limits.pairs, limits.pairs_bytes)
+        return tuple((name.lower(), value) for name, value in pairs)
     except AbiError as error:
         context.log(LogLevel.ERROR, f"{function}: {error}")
         return None

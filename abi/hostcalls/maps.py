@@ -2,7 +2,7 @@
 
 A map that is not available now, or of an unknown number, is BAD_ARGUMENT, except that all its pairs
 are read as none (recorded in the golden case `edge-headers`). A map holds as much as one that is
-set as a whole may: `MAX_PAIRS` pairs and `MAX_BYTES` bytes; what is more is INTERNAL_FAILURE.
+set as a whole may (`AbiLimits`); what is more is INTERNAL_FAILURE.
 """
 
 from __future__ import annotations
@@ -11,17 +11,18 @@ from anywasm.abi.context import Context
 from anywasm.abi.enums import LogLevel, MapType, Status
 from anywasm.abi.fields import valid_field, valid_fields
 from anywasm.abi.headers import HeaderMap
-from anywasm.abi.pairs import MAX_BYTES, MAX_PAIRS, decode_pairs, encode_pairs
+from anywasm.abi.limits import AbiLimits
+from anywasm.abi.pairs import decode_pairs, encode_pairs
 from anywasm.abi.table import host_function
 from anywasm.core.errors import AbiError
 
-#: So many bytes in each of `MAX_PAIRS` pairs are within `MAX_BYTES`, and need no counting.
-_SMALL = MAX_BYTES // MAX_PAIRS
 
-
-def _fits(headers: HeaderMap, name: bytes, value: bytes) -> bool:
+def _fits(limits: AbiLimits, headers: HeaderMap, name: bytes, value: bytes) -> bool:
     more = len(name) + len(value)
-    return more <= _SMALL or headers.byte_size + more <= MAX_BYTES
+    # So many bytes in each of all pairs are within the limit, and need no counting.
+    if more * limits.pairs <= limits.pairs_bytes:
+        return True
+    return headers.byte_size + more <= limits.pairs_bytes
 
 
 def _find(context: Context, kind: int) -> HeaderMap | None:
@@ -55,7 +56,8 @@ def set_header_map_pairs(context: Context, kind: int, serialized: bytes) -> Stat
     if headers is None:
         return Status.BAD_ARGUMENT
     try:
-        pairs = decode_pairs(serialized)
+        limits = context.guest.services.limits
+        pairs = decode_pairs(serialized, limits.pairs, limits.pairs_bytes)
     except AbiError as error:
         context.log(LogLevel.ERROR, f"proxy_set_header_map_pairs: {error}")
         return Status.BAD_ARGUMENT
@@ -83,7 +85,8 @@ def add_header_map_value(context: Context, kind: int, name: bytes, value: bytes)
     headers = _find(context, kind)
     if headers is None or not valid_field(name, value):
         return Status.BAD_ARGUMENT
-    if len(headers.pairs) >= MAX_PAIRS or not _fits(headers, name, value):
+    limits = context.guest.services.limits
+    if len(headers.pairs) >= limits.pairs or not _fits(limits, headers, name, value):
         return Status.INTERNAL_FAILURE
     headers.add(name, value)
     return None
@@ -97,9 +100,10 @@ def replace_header_map_value(
     headers = _find(context, kind)
     if headers is None or not valid_field(name, value):
         return Status.BAD_ARGUMENT
-    if len(headers.pairs) >= MAX_PAIRS and headers.get(name) is None:
+    limits = context.guest.services.limits
+    if len(headers.pairs) >= limits.pairs and headers.get(name) is None:
         return Status.INTERNAL_FAILURE
-    if not _fits(headers, name, value):
+    if not _fits(limits, headers, name, value):
         return Status.INTERNAL_FAILURE
     headers.replace(name, value)
     return None

@@ -19,7 +19,9 @@ def send_local_response(
     Without a stream there is nothing to answer, which Envoy lets pass.
     """
     try:
-        pairs = tuple((name.lower(), value) for name, value in decode_pairs(headers))
+        limits = context.guest.services.limits
+        decoded = decode_pairs(headers, limits.pairs, limits.pairs_bytes)
+        pairs = tuple((name.lower(), value) for name, value in decoded)
     except AbiError as error:
         context.log(LogLevel.ERROR, f"proxy_send_local_response: {error}")
         return Status.BAD_ARGUMENT

@@ -60,7 +60,7 @@ clusters:
     max_connections: 8
     max_pending: 4
 node_id: node-1
-abi_limits: {shared_data_bytes: 1MiB, queue_items: 10, queue_bytes: 1KiB, metrics: 5}
+abi_limits: {shared_data_bytes: 1MiB, queue_items: 10, queue_bytes: 1KiB, metrics: 5, pairs: 6}
 """
 
 
@@ -119,6 +119,10 @@ def test_everything_arrives(load: Load, tmp_path: Path) -> None:
         "queue_items": 10,
         "queue_bytes": 1024,
         "metrics": 5,
+        "pairs": 6,
+        "pairs_bytes": 1024 * 1024,
+        "buffer_bytes": 64 * 1024 * 1024,
+        "call_body_bytes": 10 * 1024 * 1024,
     }
 
 

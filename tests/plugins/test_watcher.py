@@ -48,7 +48,7 @@ def test_a_file_written_in_place(watched: Any, make_guest: MakeGuest) -> None:
     wrapper = watched.add()
     (watched.folder / "plugin.wasm").write_bytes(make_guest(default="aa"))
     answers(watched, b"okok")
-    assert wrapper.reloads == 1
+    until(lambda: wrapper.reloads == 1)
 
 
 def test_a_file_that_another_is_renamed_to(watched: Any, make_guest: MakeGuest) -> None:

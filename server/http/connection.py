@@ -16,9 +16,10 @@ from anywasm.server.http.exchange import HttpExchange
 from anywasm.server.http.fields import error_response
 from anywasm.server.http.parser import RequestParser
 from anywasm.server.http.watch import Phase, Watch
+from anywasm.server.writelines import writelines_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from anywasm.server.http.parser import Event
     from anywasm.server.http.state import ListenerState
@@ -65,6 +66,7 @@ class HttpConnection(asyncio.Protocol):
         "_stash",
         "_transport",
         "_watch",
+        "_writelines",
         "current",
         "id",
         "is_tls",
@@ -75,6 +77,7 @@ class HttpConnection(asyncio.Protocol):
     )
 
     _transport: asyncio.Transport
+    _writelines: Callable[[Iterable[bytes]], None]
 
     def __init__(self, shared: ListenerState) -> None:
         self.id = next(_ids)
@@ -103,6 +106,7 @@ class HttpConnection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         limits = self.shared.limits
         self._transport.set_write_buffer_limits(high=limits.high_water, low=limits.low_water)
+        self._writelines = writelines_of(self._transport)
         self.peer_address = _address(transport.get_extra_info("peername"))
         self.local_address = _address(transport.get_extra_info("sockname"))
         self.is_tls = transport.get_extra_info("ssl_object") is not None
@@ -185,7 +189,7 @@ class HttpConnection(asyncio.Protocol):
         size = sum(map(len, pieces))
         self._counters.bytes_sent += size
         self._sent += size
-        self._transport.writelines(pieces)
+        self._writelines(pieces)
 
     def hold(self, held: bool) -> None:
         """Stop or restart the delivery of the current request."""

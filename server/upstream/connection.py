@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from anywasm.server.upstream.failure import FailureReason, UpstreamFailure
 from anywasm.server.upstream.parser import ResponseParser
+from anywasm.server.writelines import writelines_of
 
 if TYPE_CHECKING:
     from anywasm.server.upstream.pool import UpstreamPool
@@ -44,6 +45,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_served",
         "_transport",
         "_write_paused",
+        "_writelines",
         "can_write_eof",
         "idle_since",
         "local_address",
@@ -52,6 +54,7 @@ class UpstreamConnection(asyncio.Protocol):
     )
 
     _transport: asyncio.Transport
+    _writelines: Callable[[Iterable[bytes]], None]
 
     def __init__(
         self, pool: UpstreamPool, on_connected: Callable[[UpstreamConnection], None]
@@ -81,6 +84,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         cluster = self._pool.cluster
         self._transport.set_write_buffer_limits(high=cluster.high_water, low=cluster.low_water)
+        self._writelines = writelines_of(self._transport)
         self.remote_address = _address(transport.get_extra_info("peername"))
         self.local_address = _address(transport.get_extra_info("sockname"))
         self.can_write_eof = self._transport.can_write_eof()
@@ -150,7 +154,7 @@ class UpstreamConnection(asyncio.Protocol):
     def writelines(self, pieces: Iterable[bytes]) -> None:
         """Hand several pieces to the transport, without joining them where it can do so."""
         if not self._lost:
-            self._transport.writelines(pieces)
+            self._writelines(pieces)
 
     def write_eof(self) -> bool:
         """Close this side's direction; False where that is impossible."""

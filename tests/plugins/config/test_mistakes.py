@@ -225,7 +225,7 @@ def test_a_file_that_is_no_configuration(refused: Refused, text: bytes, message:
     ("text", "message"),
     [
         ("", "a.json: the file is empty"),
-        ('{"a": 1,\n}', "a.json:2: not valid JSON: "),
+        ('{"a": 1,\n"b": }', "a.json:2: not valid JSON: "),
         ("[1]", "a.json:1: the top level must be a mapping"),
         ("null", "a.json: the file holds no values"),
         ('{"a": 1,\n "b": {"c": 1,\n"c": 2}}', 'a.json:3: key "c" is there already, on line 2'),

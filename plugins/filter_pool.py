@@ -218,20 +218,28 @@ class FilterPool:
             spare = [slot for slot in working if not slot.streams]
             surplus = spare[: max(0, len(working) - size)]
             self._slots = [slot for slot in self._slots if slot not in surplus]
-            missing = size - (len(working) - len(surplus))
+            kept = len(working) - len(surplus)
+            # From here on no stream's end takes one away that is kept, and no stream makes one.
+            before = self._size
+            self._size = min(size, kept) or before
         for slot in surplus:
             self._close_quietly(slot)
         made: list[Slot] = []
         try:
-            while len(made) < missing:
+            while kept + len(made) < size:
                 made.append(self._make())
         except BaseException:
+            self._size = before
             for slot in made:
                 self._close_quietly(slot)
             raise
-        self._size = size
+        with self._lock:
+            self._size = size
+            if not self._closed:
+                self._slots += made
+                return
         for slot in made:
-            self._add(slot)
+            self._close_quietly(slot)
 
     def close(self, drain: float) -> bool:
         """Bind no new streams, and free every instance once its streams have ended.

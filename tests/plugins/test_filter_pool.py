@@ -272,6 +272,26 @@ def test_instances_come_and_go_while_streams_do(filters: Filters, later: Later) 
     assert pool.idle == len(pool.slots) == 2
 
 
+def test_a_stream_that_ends_while_a_pool_grows_takes_no_instance_away(
+    filters: Filters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = filters.add(instance_num=2)
+    busy = [filters.bound(pool), filters.bound(pool)]
+    pool.resize(1)
+    assert pool.slots == tuple(busy)
+    make = pool._make
+
+    def make_meanwhile() -> Slot:
+        pool.unbind(busy[0])
+        return make()
+
+    monkeypatch.setattr(pool, "_make", make_meanwhile)
+    pool.resize(3)
+    assert len(pool.slots) == 3
+    pool.unbind(busy[1])
+    assert pool.idle == len(pool.slots) == 3
+
+
 def test_nothing_is_left_of_a_filter_that_refuses(filters: Filters) -> None:
     with pytest.raises(AnyWasmError, match="refused to start"):
         filters.add(life={"on_configure": REFUSES}, instance_num=3)

@@ -22,6 +22,7 @@ from anywasm.server.filters.downstream import Downstream
 from anywasm.server.filters.holds import Holds
 from anywasm.server.filters.local_reply import FAILED, LocalReply
 from anywasm.server.filters.message import content_length, forwarded_source, request_headers
+from anywasm.server.filters.response_flags import RESPONSE_FLAGS
 from anywasm.server.filters.route import Route
 from anywasm.server.filters.router import Router
 from anywasm.server.filters.stage import FilterStage
@@ -171,7 +172,7 @@ class FilterChain:
         """The client is gone, or the connection was cut."""
         if not self._cutting:
             if reason.startswith(_CLIENT):
-                self.flags = "DC"
+                self.flag("DC")
                 self.info.response_code_details = _DISCONNECTED
             else:
                 self.info.response_code_details = reason.replace(" ", "_")
@@ -259,9 +260,14 @@ class FilterChain:
         self._answer_at_once(LocalReply(504, b"upstream request timeout", "response_timeout"))
         self.flush()
 
+    def flag(self, flag: str) -> None:
+        """Set Envoy's response flag, for the access log and for guests."""
+        self.flags = flag
+        self.info.response_flags = RESPONSE_FLAGS[flag]
+
     def idle(self) -> None:
         """Nothing has happened for too long: 408 or 504 as in Envoy, or a cut."""
-        self.flags = "SI"
+        self.flag("SI")
         status = 504 if self._exchange.received else 408
         self._answer_at_once(LocalReply(status, b"stream timeout", "stream_idle_timeout"))
         self.flush()

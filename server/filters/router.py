@@ -196,7 +196,7 @@ class Router:
             return  # it was given up
         self._stream = None
         chain = self._chain
-        chain.flags = failure.flags
+        chain.flag(failure.flags)
         reason = failure.reason.value.replace(" ", "_")
         if self._responding:
             chain.cut(f"upstream_reset_after_response_started{{{reason}}}")
@@ -206,7 +206,7 @@ class Router:
             chain.flush()
 
     def _timed_out(self) -> None:
-        self._chain.flags = "UT"
+        self._chain.flag("UT")
         if self._responding:
             self._chain.pause_expired()
         else:

@@ -59,10 +59,15 @@ class Ticker:
             with self._changed:
                 if self._closed:
                     return
-                if monotonic() >= self._wanted_until + IDLE:
-                    self._ticking = False
-                    while not self._ticking and not self._closed:
-                        self._changed.wait()
+                # Whoever arms it from here on wakes it; who did just before is seen in the end.
+                self._ticking = False
+                while (
+                    not self._ticking
+                    and not self._closed
+                    and monotonic() >= self._wanted_until + IDLE
+                ):
+                    self._changed.wait()
+                self._ticking = True
 
     def close(self) -> None:
         """End the thread. Idempotent; returns once the thread will tick no more."""

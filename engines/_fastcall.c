@@ -9,6 +9,7 @@
 #include "_fastcall_calls.h"
 #include "_fastcall_gate.h"
 #include "_fastcall_memory.h"
+#include "_fastcall_ticker.h"
 #include "_fastcall_values.h"
 
 static PyObject *use_wasmtime(PyObject *Py_UNUSED(module), PyObject *args) {
@@ -44,7 +45,8 @@ static struct PyModuleDef definition = {
 
 PyMODINIT_FUNC PyInit__fastcall(void) {
     if (gate_setup() < 0 || values_setup() < 0 || memory_setup() < 0 ||
-        PyType_Ready(&Export_type) < 0 || PyType_Ready(&Host_type) < 0)
+        PyType_Ready(&Export_type) < 0 || PyType_Ready(&Host_type) < 0 ||
+        PyType_Ready(&Ticker_type) < 0)
         return NULL;
     PyObject *module = PyModule_Create(&definition);
     if (module == NULL)
@@ -53,6 +55,7 @@ PyMODINIT_FUNC PyInit__fastcall(void) {
     if (address == NULL || PyModule_AddObjectRef(module, "Export", (PyObject *)&Export_type) < 0 ||
         PyModule_AddObjectRef(module, "Host", (PyObject *)&Host_type) < 0 ||
         PyModule_AddObjectRef(module, "Lock", (PyObject *)&Lock_type) < 0 ||
+        PyModule_AddObjectRef(module, "Ticker", (PyObject *)&Ticker_type) < 0 ||
         PyModule_AddObjectRef(module, "host_callback", address) < 0)
         Py_CLEAR(module);
     Py_XDECREF(address);

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NoReturn
 
-from anywasm.core.deadlines import Ticker
+from anywasm.core.deadlines import IDLE, TICK, Ticker
 from anywasm.core.errors import ConcurrencyError, TrapError, TrapKind
 from anywasm.core.gate import CallGate
 from anywasm.core.marshal import SlotLayout, SlotViews, slot_export, slot_host
@@ -28,6 +28,7 @@ from anywasm.engines.wasmtime.library import (
     error_new,
     func_call_unchecked,
     func_new_unchecked,
+    increment_epoch,
     store_epoch_deadline_callback,
     trap_delete,
     trap_new,
@@ -42,6 +43,8 @@ LAYOUT = SlotLayout(stride=2, v128=True)
 GUEST_STACK = 512 * 1024
 #: Bytes of native stack kept for Python: about the thousand frames that Python allows itself.
 _PYTHON_STACK = 512 * 1024
+#: Ticks between two looks of a running guest at the time, at most: signals wait for one, too.
+_MOST_TICKS = 8
 #: How many addresses of host functions' slots are remembered.
 _MAX_VIEWS = 256
 
@@ -111,19 +114,29 @@ if ENABLED:
     )
 
 
+def _ticker(engine: wasmtime.Engine) -> Ticker | native.Ticker:
+    """What increments the engine's epoch: a thread that never waits for the GIL, where it can."""
+    if not ENABLED:
+        return Ticker("anywasm-wasmtime-deadlines", engine.increment_epoch)
+    address = ctypes.cast(engine.ptr(), ctypes.c_void_p).value or 0
+    return native.Ticker(address_of(increment_epoch), address, TICK, IDLE, engine)
+
+
 class Epochs:
     """An engine, and the clock by which its running guests notice their deadlines.
 
-    Every tick has each guest that is running call back, on its own thread, where its deadline is
-    compared with the time; a guest without one goes on. Shared by the engine's modules and
-    instances: the engine and the ticking thread go with the last of them.
+    At ticks a guest that is running calls back, on its own thread, where its deadline is compared
+    with the time; a guest without one goes on. It needs the GIL for that, for which it may wait
+    long where other threads run Python, so it looks again after half of the time that is left to
+    it. Shared by the engine's modules and instances: the engine and the ticking thread go with the
+    last of them.
     """
 
     def __init__(self, engine: wasmtime.Engine) -> None:
         self.engine = engine
         self._running: weakref.WeakValueDictionary[int, Calls] = weakref.WeakValueDictionary()
         self._tokens = itertools.count(1)
-        ticker = Ticker("anywasm-wasmtime-deadlines", engine.increment_epoch)
+        ticker = _ticker(engine)
         #: See `Ticker.arm`.
         self.arm = ticker.arm
         weakref.finalize(self, ticker.close)
@@ -134,14 +147,19 @@ class Epochs:
             # raises its KeyboardInterrupt. (Since CPython 3.11 it does so before the first line,
             # where ctypes can only report it and go on.)
             try:
-                gate = running[token].gate
-                expires = gate.expires
-                if expires is not None and _monotonic() >= expires:
-                    raise gate.overdue()
+                calls = running[token]
+                expires = calls.gate.expires
+                ticks = _MOST_TICKS
+                if expires is not None:
+                    left = expires - _monotonic()
+                    if left <= 0:
+                        raise calls.gate.overdue()
+                    ticks = max(1, min(ticks, int(left / (2 * TICK))))
             except BaseException as error:
                 running[token].gate.pending = error
                 return error_new(_END_TEXT)  # type: ignore[no-any-return]
-            delta[0] = 1
+            calls.looks_late = ticks > 1
+            delta[0] = ticks
             return 0
 
         self._callback = EpochCallback(on_epoch)
@@ -152,7 +170,7 @@ class Epochs:
         self._running[token] = calls
         store = ctypes.cast(calls.store.ptr(), ctypes.c_void_p)
         store_epoch_deadline_callback(store, self._callback, Pointer(token), None)
-        context_set_epoch_deadline(calls.context, ctypes.c_uint64(1))
+        calls.look_at_next_tick()
 
 
 class Calls:
@@ -163,6 +181,7 @@ class Calls:
         epochs: The engine's.
         store: The store, which owns everything native of the instance.
         context: The store's `wasmtime_context_t *`.
+        looks_late: Whether the guest, when it runs, may let ticks pass before it looks at the time.
     """
 
     def __init__(self, epochs: Epochs, gate: CallGate, slots: int) -> None:
@@ -182,7 +201,13 @@ class Calls:
         self._floor = -1
         self._views: dict[int, _Views] = {}
         self._callbacks: list[Any] = []
+        self.looks_late = False
         epochs.watch(self)
+
+    def look_at_next_tick(self) -> None:
+        """Have the guest look at the time at the next tick, because its deadline has changed."""
+        context_set_epoch_deadline(self.context, ctypes.c_uint64(1))
+        self.looks_late = False
 
     def close(self) -> None:
         """Free the store, and only then what it calls."""

@@ -113,7 +113,10 @@ class WasmtimeInstance(Instance):
         return WasmtimeGlobal(self._calls, export.name, cast(GlobalType, export.type), native)
 
     def _arm_until(self, expires: float) -> None:
-        self._calls.epochs.arm(expires)
+        calls = self._calls
+        calls.epochs.arm(expires)
+        if calls.looks_late:
+            calls.look_at_next_tick()
 
     def _close(self) -> None:
         for memory in self._memories:

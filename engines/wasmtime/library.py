@@ -54,6 +54,7 @@ Pointer = ctypes.c_size_t
 func_call_unchecked = _function("wasmtime_func_call_unchecked", Pointer)
 func_new_unchecked = _function("wasmtime_func_new_unchecked", None)
 store_epoch_deadline_callback = _function("wasmtime_store_epoch_deadline_callback", None)
+increment_epoch = _function("wasmtime_engine_increment_epoch", None)
 context_set_epoch_deadline = _function("wasmtime_context_set_epoch_deadline", None)
 instance_new = _function("wasmtime_instance_new", Pointer)
 instance_export_get = _function("wasmtime_instance_export_get", ctypes.c_bool)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
@@ -7,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -48,7 +50,13 @@ def _imports(go_on: Callable[[], int] = lambda: 0) -> dict[str, dict[str, Callab
 
 
 def _tickers() -> int:
-    return sum(thread.name == "anywasm-wasmtime-deadlines" for thread in threading.enumerate())
+    """The ticking threads: Python's, and those of the C extension, which Python does not see."""
+    native = 0
+    for name in Path("/proc/self/task").glob("*/comm"):
+        with contextlib.suppress(OSError):
+            native += name.read_text() == "anywasm-ticker\n"
+    names = [thread.name for thread in threading.enumerate()]
+    return native + names.count("anywasm-wasmtime-deadlines")
 
 
 def test_a_guest_without_a_deadline_goes_on_while_the_clock_ticks(module: Module) -> None:
@@ -70,6 +78,36 @@ def test_an_instance_made_after_many_ticks_runs(module: Module) -> None:
             assert new.exports["poll"]() == 1
 
 
+def test_a_deadline_that_begins_in_the_host_is_noticed_by_a_guest_that_ran_long(
+    module: Module,
+) -> None:
+    """A guest without a deadline looks at the time seldom, until it has one."""
+    asked = []
+
+    def go_on() -> int:
+        asked.append(instance.set_deadline(time.monotonic() + 0.02))
+        return 1
+
+    with module.instantiate(_imports(go_on)) as instance, instance.deadline(60):
+        started = time.monotonic()
+        while time.monotonic() - started < 0.1:
+            assert instance.exports["count"](1 << 20) == 0
+        with pytest.raises(DeadlineExceededError):
+            instance.exports["poll"]()
+        instance.restore_deadline(None)
+        with pytest.raises(DeadlineExceededError), instance.deadline(0.02):
+            instance.exports["spin"]()
+    assert asked[0] is not None
+
+
+def test_the_clock_goes_on_after_a_pause(module: Module) -> None:
+    with module.instantiate(_imports()) as instance:
+        for pause in (0, 1.2):  # past IDLE
+            time.sleep(pause)
+            with pytest.raises(DeadlineExceededError), instance.deadline(0.02):
+                instance.exports["spin"]()
+
+
 def test_deadlines_outlive_the_vm_and_the_module(own_vm: WasmtimeVM, module: Module) -> None:
     instance = module.instantiate(_imports())
     own_vm.close()
@@ -85,6 +123,8 @@ def test_the_ticking_thread_goes_with_the_engine(assemble: Callable[[str], bytes
     vm = WasmtimeVM()
     instance = vm.compile(assemble(WAT)).instantiate(_imports())
     with instance.deadline(60):
+        while _tickers() == before:
+            time.sleep(0.001)  # it takes its name when it runs
         assert _tickers() == before + 1
     instance.close()
     vm.close()

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import socket
 import ssl
+from collections.abc import Sequence
 
 from anywasm.core.errors import ConfigError
-from anywasm.plugins.config import LimitsConfig, ListenerConfig
+from anywasm.plugins.config import Address, LimitsConfig, ListenerConfig
 from anywasm.plugins.config.listener import ListenerTlsConfig
 from anywasm.server.http import HandlerFactory, HttpLimits, Listener
 
+_BACKLOG = 1024
 
-async def listen(config: ListenerConfig, factory: HandlerFactory) -> Listener:
+
+async def listen(
+    config: ListenerConfig, factory: HandlerFactory, sockets: Sequence[socket.socket] = ()
+) -> Listener:
     """Open a listener whose exchanges `factory` handles.
+
+    Args:
+        config: What it is.
+        factory: Makes the handler of each exchange.
+        sockets: What to accept from, where it listens already (see `bind`).
 
     Raises:
         ConfigError: When its address cannot be bound, or its certificate cannot be used.
@@ -19,20 +32,77 @@ async def listen(config: ListenerConfig, factory: HandlerFactory) -> Listener:
     address = config.address
     listener = Listener(
         factory,
-        address.host if address.path is None else None,
+        None if sockets or address.path is not None else address.host,
         address.port,
         _http_limits(config.limits),
-        path=None if address.path is None else str(address.path),
+        path=None if sockets or address.path is None else str(address.path),
+        sockets=sockets,
         ssl=None if config.tls is None else make_tls_context(config.name, config.tls),
     )
     try:
         await listener.start()
     except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ConfigError(
-            f"listener {config.name!r} cannot listen on {address}: {reason}"
-        ) from error
+        raise _unbound(config, error) from error
     return listener
+
+
+def bind(config: ListenerConfig) -> tuple[socket.socket, ...]:
+    """Listen on a listener's address without accepting, for other processes to do so.
+
+    Connections wait in the sockets' backlog, as long as any process has them open. Whoever closes
+    them removes the Unix socket's file, too.
+
+    Raises:
+        ConfigError: When the address cannot be bound.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            bound = tuple(
+                stack.enter_context(_bind(family, place)) for family, place in _places(config)
+            )
+        except (OSError, UnicodeError) as error:
+            raise _unbound(config, error) from error
+        stack.pop_all()
+    return bound
+
+
+def _places(config: ListenerConfig) -> list[tuple[int, str | tuple[object, ...]]]:
+    address = config.address
+    if address.path is not None:
+        remove_socket(address)
+        return [(socket.AF_UNIX, str(address.path))]
+    found = socket.getaddrinfo(
+        address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    return list(dict.fromkeys((family, place) for family, _, _, _, place in found))
+
+
+def _bind(family: int, place: str | tuple[object, ...]) -> socket.socket:
+    listening = socket.socket(family)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listening.bind(place)
+        listening.listen(_BACKLOG)
+        listening.setblocking(False)
+    except BaseException:
+        listening.close()
+        raise
+    return listening
+
+
+def remove_socket(address: Address) -> None:
+    """Remove the file of a Unix socket, and nothing that is no socket."""
+    path = address.path
+    if path is not None and path.is_socket():
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
+
+def _unbound(config: ListenerConfig, error: Exception) -> ConfigError:
+    reason = getattr(error, "strerror", None) or error
+    return ConfigError(f"listener {config.name!r} cannot listen on {config.address}: {reason}")
 
 
 def _http_limits(limits: LimitsConfig) -> HttpLimits:

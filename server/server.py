@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Awaitable, Callable
+import socket
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from anywasm.abi.host import HostServices, StateStore
@@ -16,7 +17,7 @@ from anywasm.plugins.host import PluginHost
 from anywasm.plugins.manager import PluginManager
 from anywasm.plugins.router import FunctionRouter
 from anywasm.plugins.watcher import PluginWatcher
-from anywasm.server.admin import AdminListener, make_app
+from anywasm.server.admin import AdminListener, LocalAdministration, make_app
 from anywasm.server.filters import AccessLog, FilterListener, IdleWatch, RouteTable
 from anywasm.server.functions import FunctionRoute
 from anywasm.server.http import HandlerFactory, Listener, buffered
@@ -38,10 +39,14 @@ class Server:
 
     Args:
         config: What to serve.
+        sockets: What the listeners accept from, by their names, where it is bound already.
     """
 
-    def __init__(self, config: AppConfig) -> None:
+    def __init__(
+        self, config: AppConfig, sockets: Mapping[str, Sequence[socket.socket]] | None = None
+    ) -> None:
         self.config = config
+        self._sockets = sockets or {}
         self.router = FunctionRouter()
         self.service = FunctionService(self.router)
         self.listeners: dict[str, Listener] = {}
@@ -54,6 +59,7 @@ class Server:
         self._services: HostServices | None = None
         self.manager: PluginManager
         self.metrics: Metrics
+        self.administration: LocalAdministration
 
     def run(self, started: Callable[[Server], None] | None = None) -> None:
         """Serve until SIGTERM or SIGINT, then stop gracefully.
@@ -100,6 +106,7 @@ class Server:
         self.manager = PluginManager(host, config.drain_timeout)
         self.manager.add_handler(self.router)
         self.metrics = Metrics(self.manager, services.metrics)
+        self.administration = LocalAdministration(self.manager, self.router, self.metrics)
         for name, store in config.state_stores.items():
             self._stores[name] = open_state_store(name, store)
         for cluster in config.clusters:
@@ -114,10 +121,11 @@ class Server:
         management = self.config.management
         if management is not None:
             token = management.token.get_secret_value() if management.token is not None else None
-            app = make_app(self.manager, self.router, self.metrics, token)
+            app = make_app(self.administration, token)
             self.admin = AdminListener(app, management.address, self.config.drain_timeout)
             await self.admin.start()
             _log.info("management API on %s", self.admin.address)
+        self.administration.ready = True
 
     def _load(self, plugin: PluginConfig) -> None:
         try:
@@ -129,7 +137,7 @@ class Server:
 
     async def _listen(self, config: ListenerConfig) -> None:
         factory = self._filters(config) if config.is_filter_listener else self._functions(config)
-        listener = await listen(config, factory)
+        listener = await listen(config, factory, self._sockets.get(config.name, ()))
         self.listeners[config.name] = listener
         self.metrics.watch(config.name, listener)
         for place in listener.addresses:

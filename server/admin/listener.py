@@ -7,9 +7,7 @@ import contextlib
 import math
 import os
 import socket
-import stat
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -17,6 +15,7 @@ from starlette.types import ASGIApp
 
 from anywasm.core.errors import ConfigError
 from anywasm.plugins.config import Address
+from anywasm.server.listeners import remove_socket
 
 
 class _Server(uvicorn.Server):
@@ -93,7 +92,7 @@ class AdminListener:
     def _bind(self) -> socket.socket:
         path = self._address.path
         if path is not None:
-            _remove_socket(path)
+            remove_socket(self._address)
             return _bound(socket.AF_UNIX, str(path), mode=0o600)
         family, *_, place = socket.getaddrinfo(
             self._address.host, self._address.port, type=socket.SOCK_STREAM
@@ -106,8 +105,7 @@ class AdminListener:
             return
         self._server.should_exit = True
         await self._task
-        if self._address.path is not None:
-            _remove_socket(self._address.path)
+        remove_socket(self._address)
 
 
 def _bound(family: int, place: Any, mode: int | None = None) -> socket.socket:
@@ -123,10 +121,3 @@ def _bound(family: int, place: Any, mode: int | None = None) -> socket.socket:
         listening.close()
         raise
     return listening
-
-
-def _remove_socket(path: Path) -> None:
-    """Remove what a server left behind, and nothing that is no socket."""
-    with contextlib.suppress(FileNotFoundError):
-        if stat.S_ISSOCK(path.stat().st_mode):
-            path.unlink()

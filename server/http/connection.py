@@ -112,7 +112,7 @@ class HttpConnection(asyncio.Protocol):
         self.is_tls = transport.get_extra_info("ssl_object") is not None
         self._counters.connections += 1
         self.shared.connections.add(self)
-        if self.shared.draining:
+        if self.shared.refusing:
             self._close(linger=False)
 
     def data_received(self, data: bytes) -> None:

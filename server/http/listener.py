@@ -7,7 +7,7 @@ import contextlib
 import os
 import socket
 import ssl as ssl_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from anywasm.core.errors import ConfigError
 from anywasm.server.http.connection import HttpConnection
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from anywasm.server.http.handler import HandlerFactory
 
 _BACKLOG = 1024
+#: Seconds in which a connection that was accepted is certainly set up, TLS aside.
+_ARRIVAL = 0.05
 
 
 class Listener:
@@ -35,13 +37,14 @@ class Listener:
         port: Port to bind; 0 takes a free one, see `addresses`.
         limits: What clients may do.
         path: Unix socket to bind instead; removed by `close`.
+        sockets: Listening sockets to accept from instead, which other processes may share. They
+            are closed here, with nothing that they stand for.
         ssl: Serve TLS with this context.
-        reuse_port: Share the port with other processes.
         server: Value of the `server` header of responses that have none; None for no header.
         date: Whether responses without a `date` header get one.
 
     Raises:
-        ConfigError: Both an address and a path were given, or neither.
+        ConfigError: Not exactly one of address, path and sockets was given.
     """
 
     def __init__(
@@ -52,20 +55,20 @@ class Listener:
         limits: HttpLimits | None = None,
         *,
         path: str | None = None,
+        sockets: Sequence[socket.socket] = (),
         ssl: ssl_module.SSLContext | None = None,
-        reuse_port: bool = False,
         server: bytes | None = b"anywasm",
         date: bool = True,
     ) -> None:
-        if (host is None) == (path is None):
-            raise ConfigError("a listener needs either a host and port or a Unix socket path")
+        if (host is not None) + (path is not None) + bool(sockets) != 1:
+            raise ConfigError("a listener needs a host and port, a Unix socket path, or sockets")
         self._host = host
         self._port = port
         self._path = path
         self._ssl = ssl
-        self._reuse_port = reuse_port
+        self._given = sockets
         self._state = ListenerState(factory, limits or HttpLimits(), server, date)
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -86,7 +89,7 @@ class Listener:
     @property
     def sockets(self) -> Sequence[socket.socket]:
         """The listening sockets; empty before `start` and after `close`."""
-        return () if self._server is None else tuple(self._server.sockets)
+        return tuple(item for server in self._servers for item in server.sockets)
 
     @property
     def addresses(self) -> list[tuple[str, int] | str]:
@@ -102,25 +105,20 @@ class Listener:
         """
         loop = asyncio.get_running_loop()
         state = self._state
-        handshake = None if self._ssl is None else state.limits.header_timeout
+        options: dict[str, Any] = {"backlog": _BACKLOG, "ssl": self._ssl}
+        if self._ssl is not None:
+            options["ssl_handshake_timeout"] = state.limits.header_timeout
+
+        def connection() -> HttpConnection:
+            return HttpConnection(state)
+
+        servers = self._servers
         if self._path is not None:
-            self._server = await loop.create_unix_server(
-                lambda: HttpConnection(state),
-                self._path,
-                backlog=_BACKLOG,
-                ssl=self._ssl,
-                ssl_handshake_timeout=handshake,
-            )
-        else:
-            self._server = await loop.create_server(
-                lambda: HttpConnection(state),
-                self._host,
-                self._port,
-                backlog=_BACKLOG,
-                ssl=self._ssl,
-                ssl_handshake_timeout=handshake,
-                reuse_port=self._reuse_port or None,
-            )
+            servers.append(await loop.create_unix_server(connection, self._path, **options))
+        elif self._host is not None:
+            servers.append(await loop.create_server(connection, self._host, self._port, **options))
+        for listening in self._given:
+            servers.append(await loop.create_server(connection, sock=listening, **options))
         self._sweep(loop)
         return self
 
@@ -131,7 +129,7 @@ class Listener:
             connection.sweep(now)
         self._timer = loop.call_later(self._state.limits.sweep_interval, self._sweep, loop)
 
-    async def drain(self, timeout: float) -> int:
+    async def drain(self, timeout: float, linger: float = 0.0) -> int:
         """Stop gracefully, then `close`.
 
         No connection is accepted any more, idle ones are closed, exchanges under way are
@@ -139,6 +137,9 @@ class Listener:
 
         Args:
             timeout: Seconds to wait for them before the rest is cut.
+            linger: Seconds, of these, in which idle connections are kept open for one request
+                more. Where others go on accepting, a client that sends one on a kept connection
+                just now does not find it closed.
 
         Returns:
             How many exchanges had to be cut.
@@ -146,19 +147,29 @@ class Listener:
         state = self._state
         state.draining = True
         self._stop_accepting()
+        state.all_closed = asyncio.Event()
+        linger = min(linger, timeout)
+        if linger:
+            # What was accepted just now is not among the connections yet.
+            await asyncio.sleep(min(linger, _ARRIVAL))
+            await self._emptied(linger)
+        state.refusing = True
         for connection in tuple(state.connections):
             connection.close_if_idle()
-        if state.connections:
-            state.all_closed = asyncio.Event()
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(state.all_closed.wait(), timeout)
+        await self._emptied(timeout - linger)
         cut = self.exchanges_active
         self.close()
         return cut
 
+    async def _emptied(self, timeout: float) -> None:
+        """Wait until the last connection has gone."""
+        if self._state.connections and self._state.all_closed is not None:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._state.all_closed.wait(), timeout)
+
     def close(self) -> None:
         """Stop at once: every connection is dropped, exchanges under way are reset."""
-        self._state.draining = True
+        self._state.draining = self._state.refusing = True
         self._stop_accepting()
         if self._timer is not None:
             self._timer.cancel()
@@ -167,10 +178,11 @@ class Listener:
             connection.abort("the server is stopping")
 
     def _stop_accepting(self) -> None:
-        if self._server is None:
+        if not self._servers:
             return
-        self._server.close()
-        self._server = None
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
         if self._path is not None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._path)

@@ -23,7 +23,8 @@ class ListenerState:
         limits: What clients may do.
         counters: What is counted.
         connections: Every open connection.
-        draining: Responses say `connection: close`, and idle connections are closed.
+        draining: Responses say `connection: close`.
+        refusing: Connections that were accepted but not seen yet are closed.
         date_line: The `date` header with its line end, empty if not wanted.
         server_line: The `server` header with its line end, empty if not wanted.
         all_closed: Set when the last connection goes; present while draining.
@@ -38,6 +39,7 @@ class ListenerState:
         self.counters = Counters()
         self.connections: set[HttpConnection] = set()
         self.draining = False
+        self.refusing = False
         self.date_line = b""
         self.server_line = b"" if server is None else b"server: " + server + b"\r\n"
         self.default_lines = self.server_line

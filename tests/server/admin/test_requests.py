@@ -165,6 +165,7 @@ def test_functions_are_not_served_there(running: Any, tools: Any) -> None:
 
 def test_health(running: Any, tools: Any) -> None:
     assert tools.ask(running.admin, "/healthz").json == {"status": "ok"}
+    assert tools.ask(running.admin, "/readyz").json == {"status": "ready"}
 
 
 def test_host_that_fails(

@@ -168,7 +168,7 @@ class Server:
             self.handlers.append(Recorder(exchange, on_headers, on_end))
             return self.handlers[-1]
 
-        if "path" not in options:
+        if not {"path", "sockets"} & options.keys():
             options["host"] = "127.0.0.1"
         self.listener = Listener(factory or record, limits=limits, **options)
 

@@ -374,13 +374,36 @@ def test_unix_socket(run: Run, http: Any, tmp_path: Path) -> None:
     assert not Path(path).exists()
 
 
-def test_shared_port(run: Run, http: Any) -> None:
+def test_a_socket_that_is_shared(run: Run, http: Any) -> None:
     async def main() -> None:
-        async with (
-            http.serve(reuse_port=True) as one,
-            http.serve(reuse_port=True, port=one.port) as two,
-        ):
-            assert one.port == two.port
+        with socket.create_server(("127.0.0.1", 0)) as shared:
+            async with (
+                http.serve(sockets=[shared.dup()]) as one,
+                http.serve(sockets=[shared.dup()]) as two,
+            ):
+                assert one.listener.addresses == two.listener.addresses == [shared.getsockname()]
+                # What one of them takes no more, the other has.
+                assert await two.listener.drain(1) == 0
+                client = await one.connect()
+                assert (await client.ask(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")).status == 200
+                assert len(one.handlers) == 1
+
+    run(main())
+
+
+def test_drain_lets_idle_clients_ask_once_more(run: Run, http: Any) -> None:
+    async def main() -> None:
+        async with http.serve() as server:
+            clients = [await server.connect(), await server.connect()]
+            for client in clients:
+                await client.ask(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            drained = asyncio.ensure_future(server.listener.drain(10, linger=0.2))
+            await http.eventually(lambda: not server.listener.sockets)
+            answer = await clients[0].ask(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            assert answer.status == 200
+            assert answer.values(b"connection") == [b"close"]
+            assert await clients[1].rest() == b""
+            assert await drained == 0
 
     run(main())
 
@@ -433,7 +456,7 @@ def test_tls(run: Run, http: Any, certificate: Path) -> None:
 
 
 def test_wrong_arguments_are_told() -> None:
-    with pytest.raises(ConfigError, match="either"):
+    with pytest.raises(ConfigError, match="a listener needs"):
         Listener(lambda exchange: None)  # type: ignore[arg-type,return-value]
     with pytest.raises(ConfigError, match="max_headers"):
         HttpLimits(max_headers=0)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from anywasm.cli.bench import bench
+from anywasm.cli.cache import cache
 from anywasm.cli.check import check
 from anywasm.cli.demo import demo
 from anywasm.cli.engines import engines
@@ -54,6 +55,7 @@ app.command()(engines)
 app.command()(inspect)
 app.command()(golden)
 app.command()(bench)
+app.add_typer(cache)
 
 
 def main() -> None:

@@ -10,11 +10,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from anywasm.abi.host import HostServices, StateStore
+from anywasm.core.artifact_cache import ArtifactCache, default_cache_folder
 from anywasm.core.errors import AnyWasmError, ConfigError
+from anywasm.plugins.compiler import ModuleCompiler
 from anywasm.plugins.config import AppConfig, ListenerConfig, PluginConfig
 from anywasm.plugins.functions import FunctionService
 from anywasm.plugins.host import PluginHost
 from anywasm.plugins.manager import PluginManager
+from anywasm.plugins.preload import preload
 from anywasm.plugins.router import FunctionRouter
 from anywasm.plugins.watcher import PluginWatcher
 from anywasm.server.admin import AdminListener, LocalAdministration, make_app
@@ -102,7 +105,10 @@ class Server:
         services = make_services(config, loop, self.clusters, self._stores, self.service.invoke)
         self._services = services
         home = LoopHome()
-        host = PluginHost(services, filters=set(config.filter_names), filter_home=lambda: home)
+        folder = default_cache_folder()
+        compiler = ModuleCompiler(None if folder is None else ArtifactCache(folder))
+        filters = set(config.filter_names)
+        host = PluginHost(services, compiler, filters=filters, filter_home=lambda: home)
         self.manager = PluginManager(host, config.drain_timeout)
         self.manager.add_handler(self.router)
         self.metrics = Metrics(self.manager, services.metrics)
@@ -111,8 +117,10 @@ class Server:
             self._stores[name] = open_state_store(name, store)
         for cluster in config.clusters:
             self.clusters.add(make_cluster(cluster))
+        modules = await loop.run_in_executor(self._executor, preload, config.plugins, compiler)
         for plugin in self.config.plugins:
             await loop.run_in_executor(self._executor, self._load, plugin)
+        del modules  # the plugins hold on to theirs
         if config.watch:
             self._watcher = PluginWatcher(self.manager)
             self._watcher.start()

@@ -89,6 +89,13 @@ class WasmtimeVM(VM):
             native = wasmtime.Module.deserialize(epochs.engine, code)
         return WasmtimeModule(self, epochs, read_interface(interface), interface, native)
 
+    def _load_file(self, path: str, size: int, interface: bytes) -> WasmtimeModule:
+        # The library maps the file, and minds nothing that follows the code.
+        epochs = self._open()
+        with map_exceptions():
+            native = wasmtime.Module.deserialize_file(epochs.engine, path)
+        return WasmtimeModule(self, epochs, read_interface(interface), interface, native)
+
     def _close(self) -> None:
         # The engine goes with its last module and instance.
         self._epochs = None

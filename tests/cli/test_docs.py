@@ -88,7 +88,10 @@ def test_every_option_is_described() -> None:
     group = get_command(app)
     for name, command in group.commands.items():  # type: ignore[attr-defined]
         section = CLI.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
-        options = [option for parameter in command.params for option in parameter.opts]
+        commands = getattr(command, "commands", {name: command}).values()
+        options = [
+            option for each in commands for parameter in each.params for option in parameter.opts
+        ]
         assert options
         for option in options:
             if option.startswith("--") and option not in ("--help", "--config"):

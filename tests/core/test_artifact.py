@@ -1,14 +1,12 @@
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anywasm.core.artifact import Artifact, read_artifact, write_artifact
+from anywasm.core.artifact import Artifact, read_artifact, read_artifact_head, write_artifact
 from anywasm.core.errors import CompileError
 
 CONTENT = Artifact(b"interface", b"machine code")
@@ -36,16 +34,27 @@ def test_truncated_artifact_is_refused(end: int) -> None:
 
 
 @given(st.binary(min_size=1, max_size=50))
-def test_longer_artifact_is_refused(tail: bytes) -> None:
-    with pytest.raises(CompileError, match="checksum"):
-        read_artifact("engine", "1.0, opt=2", PACKED + tail)
+def test_longer_artifact_is_refused(more: bytes) -> None:
+    for data in (more + PACKED, PACKED + more):
+        with pytest.raises(CompileError):
+            read_artifact("engine", "1.0, opt=2", data)
 
 
 @given(st.binary(max_size=200))
 def test_anything_else_is_refused(data: bytes) -> None:
-    for start in (b"", PACKED[:9], PACKED[:13]):
+    for end in (b"", PACKED[-9:], PACKED[-13:]):
         with pytest.raises(CompileError):
-            read_artifact("engine", "1.0, opt=2", start + data)
+            read_artifact("engine", "1.0, opt=2", data + end)
+
+
+def with_head(head: object) -> bytes:
+    """The artifact with another head."""
+    encoded = json.dumps(head).encode()
+    return PACKED[: len(CONTENT.code + CONTENT.interface)] + encoded + _end(encoded)
+
+
+def _end(encoded: bytes) -> bytes:
+    return len(encoded).to_bytes(4, "little") + PACKED[-9:]
 
 
 @given(
@@ -55,11 +64,20 @@ def test_anything_else_is_refused(data: bytes) -> None:
         max_leaves=5,
     )
 )
-def test_any_header_ends_in_an_error_of_ours(head: object) -> None:
-    encoded = json.dumps(head).encode()
-    data = PACKED[:9] + len(encoded).to_bytes(4, "little") + encoded + b"rest"
+def test_any_head_ends_in_an_error_of_ours(head: object) -> None:
     with pytest.raises(CompileError):
-        read_artifact("engine", "1.0, opt=2", data)
+        read_artifact("engine", "1.0, opt=2", with_head(head))
+
+
+@given(
+    st.sampled_from(sorted(read_artifact_head(PACKED)[0])),
+    st.none() | st.integers() | st.lists(st.integers(), max_size=2) | st.just({"code": -1}),
+)
+def test_any_value_in_the_head_ends_in_an_error_of_ours(key: str, value: object) -> None:
+    with pytest.raises(CompileError):
+        read_artifact(
+            "engine", "1.0, opt=2", with_head({**read_artifact_head(PACKED)[0], key: value})
+        )
 
 
 def test_foreign_artifact_says_what_differs() -> None:
@@ -75,16 +93,20 @@ def test_foreign_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         read_artifact("engine", "1.0, opt=2", PACKED)
 
 
-@given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1), st.binary(max_size=40))
-def test_lengths_that_do_not_fit_end_in_an_error_of_ours(
-    first: int, second: int, rest: bytes
-) -> None:
-    """A checksum can be right over lengths that are wrong: no signature guards an artifact."""
-    body = first.to_bytes(8, "little") + second.to_bytes(8, "little") + rest
-    start = 13 + int.from_bytes(PACKED[9:13], "little")
-    head = json.loads(PACKED[13:start]) | {"sha256": hashlib.sha256(body).hexdigest()}
-    encoded = json.dumps(head).encode()
-    data = PACKED[:9] + len(encoded).to_bytes(4, "little") + encoded + body
-    with contextlib.suppress(CompileError):
+def test_foreign_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("anywasm.core.artifact._processor", lambda: "with other instructions")
+    with pytest.raises(CompileError, match=r"processor .* not 'with other instructions'"):
+        read_artifact("engine", "1.0, opt=2", PACKED)
+
+
+@given(st.integers(0, 2**64), st.integers(0, 2**64))
+def test_sizes_that_do_not_fit_are_refused(code: int, interface: int) -> None:
+    """A checksum can be right over sizes that are wrong: no signature guards an artifact."""
+    sizes = {"code": code, "interface": interface}
+    data = with_head({**read_artifact_head(PACKED)[0], "sizes": sizes})
+    if code + interface == len(CONTENT.code + CONTENT.interface):
         content = read_artifact("engine", "1.0, opt=2", data)
-        assert len(content.interface) + len(content.code) == len(rest)
+        assert content.code + content.interface == CONTENT.code + CONTENT.interface
+    else:
+        with pytest.raises(CompileError, match="longer or shorter"):
+            read_artifact("engine", "1.0, opt=2", data)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -50,6 +51,33 @@ def test_another_vm_of_the_engine_loads_it(vm: VM, wat: Callable[[str], Module])
         module = other.load(memoryview(artifact))  # type: ignore[arg-type]
     with module.instantiate({"env": {"step": lambda: 1}}) as instance:
         assert instance.exports["next"]() == 1
+
+
+@claimed
+def test_a_file_is_loaded(vm: VM, wat: Callable[[str], Module], tmp_path: Path) -> None:
+    path = tmp_path / "counter.artifact"
+    with wat(WAT) as module:
+        path.write_bytes(module.serialize())
+    with vm.load_file(path) as loaded:
+        path.unlink()
+        assert (loaded.imports, loaded.exports) == (module.imports, module.exports)
+        with loaded.instantiate({"env": {"step": lambda: 7}}) as instance:
+            assert instance.exports["next"]() == 7
+
+
+@claimed
+def test_a_file_that_is_no_artifact_is_refused(
+    vm: VM, wat: Callable[[str], Module], tmp_path: Path
+) -> None:
+    path = tmp_path / "damaged"
+    artifact = wat(WAT).serialize()
+    for data in (b"", b"x", artifact[:-1], artifact[1:], artifact + b"x"):
+        path.write_bytes(data)
+        with pytest.raises(CompileError):
+            vm.load_file(path)
+    for nowhere in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(CompileError, match="cannot read the artifact"):
+            vm.load_file(nowhere)
 
 
 @claimed
@@ -109,3 +137,5 @@ def test_where_it_is_not_claimed(vm: VM, guest: Callable[[str, type[NullGuest]],
         guest("(module)", Anything).serialize()
     with pytest.raises(UnsupportedError, match="cannot load"):
         vm.load(b"anything")
+    with pytest.raises(UnsupportedError, match="cannot load"):
+        vm.load_file("anything")

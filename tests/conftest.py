@@ -1,0 +1,17 @@
+"""What every test gets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from anywasm.core.artifact_cache import CACHE_DIR
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_artifact_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Servers that tests start share a cache of this run, and leave the user's alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(CACHE_DIR, str(tmp_path_factory.mktemp("artifacts")))
+        yield

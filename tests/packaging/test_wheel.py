@@ -19,13 +19,15 @@ import anywasm
 
 BUILD_SDIST = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
 
-# Engines import their bindings, benchmarks import pytest, and __main__ runs.
+# Engines import their bindings, benchmarks and the compliance suite pytest, and __main__ runs.
 IMPORT_ALL = """
 import importlib, importlib.metadata, pkgutil
 import anywasm
 
 for module in pkgutil.walk_packages(anywasm.__path__, "anywasm."):
-    if not module.name.startswith(("anywasm.engines.", "anywasm.benchmarks.")):
+    if not module.name.startswith(
+        ("anywasm.engines.", "anywasm.benchmarks.", "anywasm.testing.engines")
+    ):
         if not module.name.endswith(".__main__"):
             importlib.import_module(module.name)
 print(anywasm.__file__)

@@ -11,8 +11,8 @@ from anywasm.core.errors import TrapError, TrapKind
 from anywasm.core.instance import Instance
 from anywasm.core.module import Module
 from anywasm.engines.null.library import NullGuest, export
+from anywasm.testing.engines.compliance import EngineCompliance
 
-MILLION = 1_000_000
 #: Bytes that the process may grow by chance; a million leaks of ten bytes are more.
 SLACK = 8 << 20
 
@@ -80,21 +80,27 @@ def growth(resident: Callable[[], int]) -> Callable[[Callable[[int], object], in
 Growth = Callable[[Callable[[int], object], int], int]
 
 
-def test_host_calls(instance: Instance, growth: Growth) -> None:
-    assert growth(instance.exports["loop"], MILLION) < SLACK
+@pytest.fixture
+def rounds(compliance: type[EngineCompliance]) -> int:
+    """How often a call is repeated."""
+    return compliance.leak_rounds
 
 
-def test_export_calls(instance: Instance, growth: Growth) -> None:
+def test_host_calls(instance: Instance, growth: Growth, rounds: int) -> None:
+    assert growth(instance.exports["loop"], rounds) < SLACK
+
+
+def test_export_calls(instance: Instance, growth: Growth, rounds: int) -> None:
     same = instance.exports["same"]
 
     def work(times: int) -> None:
         for value in range(times):
             same(value)
 
-    assert growth(work, MILLION) < SLACK
+    assert growth(work, rounds) < SLACK
 
 
-def test_memory_accesses(instance: Instance, growth: Growth) -> None:
+def test_memory_accesses(instance: Instance, growth: Growth, rounds: int) -> None:
     memory = instance.memory
     assert memory is not None
     same = instance.exports["same"]
@@ -106,10 +112,10 @@ def test_memory_accesses(instance: Instance, growth: Growth) -> None:
             if not number % 8:
                 same(1)
 
-    assert growth(work, MILLION) < SLACK
+    assert growth(work, rounds) < SLACK
 
 
-def test_traps_and_exceptions(module: Module, growth: Growth) -> None:
+def test_traps_and_exceptions(module: Module, growth: Growth, rounds: int) -> None:
     def fail(value: int) -> int:
         raise ValueError(value)
 
@@ -122,10 +128,10 @@ def test_traps_and_exceptions(module: Module, growth: Growth) -> None:
                     with contextlib.suppress(TrapError, ValueError):
                         call(*args)
 
-        assert growth(work, 20_000) < SLACK
+        assert growth(work, rounds // 50) < SLACK
 
 
-def test_instances(module: Module, growth: Growth) -> None:
+def test_instances(module: Module, growth: Growth, rounds: int) -> None:
     def work(times: int) -> None:
         for _ in range(times):
             with module.instantiate({"env": {"host": abs}}) as instance:
@@ -133,10 +139,12 @@ def test_instances(module: Module, growth: Growth) -> None:
                 assert instance.memory is not None
                 instance.memory.write(0, b"x" * 65536)
 
-    assert growth(work, 500) < SLACK
+    assert growth(work, rounds // 2000) < SLACK
 
 
-def test_modules(guest: Callable[[str, type[NullGuest]], Module], growth: Growth) -> None:
+def test_modules(
+    guest: Callable[[str, type[NullGuest]], Module], growth: Growth, rounds: int
+) -> None:
     def work(times: int) -> None:
         for _ in range(times):
             with (
@@ -145,4 +153,4 @@ def test_modules(guest: Callable[[str, type[NullGuest]], Module], growth: Growth
             ):
                 assert instance.exports["ask"](5) == 5
 
-    assert growth(work, 300) < SLACK
+    assert growth(work, rounds // 3000) < SLACK

@@ -146,7 +146,8 @@ def test_module_shows_the_original(wat: Callable[[str], Module]) -> None:
         for name, frames in (("first", 1), ("second", 2)):
             with pytest.raises(TrapError) as caught:
                 instance.exports[name]()
-            assert caught.value.backtrace == ("first", "func[2]")[:frames]
+            if module.vm.capabilities.backtrace:
+                assert caught.value.backtrace == ("first", "func[2]")[:frames]
     with pytest.raises(LinkError, match="1 missing"):
         module.instantiate()
 

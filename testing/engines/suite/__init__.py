@@ -1,0 +1,1 @@
+"""The tests, a module for each topic; `anywasm.testing.engines.plugin` collects them."""

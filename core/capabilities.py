@@ -39,6 +39,8 @@ class Capabilities:
 
     Attributes:
         wasm: It runs WebAssembly binaries (the `null` engine does not).
+        validates: An invalid module is a `CompileError`. Elsewhere it may compile, and what it does
+            then is undefined but for the host's safety; give such an engine valid modules only.
         serialize: `Module.serialize` and `VM.load` work.
         interrupt: `Instance.deadline` works, on a module compiled with no options.
         memory_limit: `ResourceLimits` given to `Module.instantiate` are enforced.
@@ -52,6 +54,7 @@ class Capabilities:
     """
 
     wasm: bool = True
+    validates: bool = True
     serialize: bool = False
     interrupt: bool = False
     memory_limit: bool = False

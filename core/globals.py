@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
-from anywasm.core.types import GlobalType
+from anywasm.core.errors import ArgumentError
+from anywasm.core.gate import CallGate
+from anywasm.core.marshal import value_export
+from anywasm.core.types import FuncType, GlobalType
 
 
 class Global(ABC):
@@ -31,3 +35,46 @@ class Global(ABC):
     @value.setter
     @abstractmethod
     def value(self, value: float) -> None: ...
+
+
+class ValueGlobal(Global):
+    """A global of a binding that takes Python numbers; the rules for calls hold for it, too.
+
+    Args:
+        name: The export's name, for messages.
+        type: Its type.
+        gate: The instance's.
+        get: The binding's way to read it.
+        put: The binding's way to set it; not called for one that is not mutable.
+        signed: Which ints the binding takes.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        type: GlobalType,
+        gate: CallGate,
+        get: Callable[[], float],
+        put: Callable[[float], object],
+        *,
+        signed: bool,
+    ) -> None:
+        def store(value: float) -> None:
+            put(value)
+
+        self.type = type
+        self._name = name
+        reads, writes = FuncType((), (type.value,)), FuncType((type.value,), ())
+        self._get = value_export(name, reads, gate, get, signed=signed)
+        self._set = value_export(name, writes, gate, store, signed=signed)
+
+    @property
+    def value(self) -> int | float:
+        """The current value; see `Global.value`."""
+        return self._get()  # type: ignore[no-any-return]
+
+    @value.setter
+    def value(self, value: float) -> None:
+        if not self.type.mutable:
+            raise ArgumentError(f"global {self._name!r} is not mutable")
+        self._set(value)

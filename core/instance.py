@@ -7,11 +7,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from anywasm.core.errors import ArgumentError, ExportNotFoundError, UnsupportedError
 from anywasm.core.gate import CallGate, Deadline
 from anywasm.core.globals import Global
+from anywasm.core.marshal import value_bits
 from anywasm.core.memory import Memory
 from anywasm.core.types import ExportType, ExternKind, FuncType, MemoryType
 
@@ -59,6 +60,10 @@ class Exports(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._types)
 
+    def bound(self) -> tuple[Any, ...]:
+        """Those that were asked for, as they were handed out."""
+        return tuple(self._bound.values())
+
     def __repr__(self) -> str:
         return f"<Exports {', '.join(self._types)}>"
 
@@ -88,10 +93,6 @@ class Instance(ABC):
         """The callable for an exported function (see `anywasm.core.marshal`)."""
 
     @abstractmethod
-    def _call_bits(self, export: ExportType, args: tuple[int, ...]) -> int | tuple[int, ...] | None:
-        """One call with raw bits (see `call_bits`)."""
-
-    @abstractmethod
     def _bind_memory(self, export: ExportType) -> Memory:
         """The exported memory."""
 
@@ -102,6 +103,11 @@ class Instance(ABC):
     @abstractmethod
     def _close(self) -> None:
         """Free everything native. Called once, with no call running."""
+
+    def _call_bits(self, export: ExportType, args: tuple[int, ...]) -> int | tuple[int, ...] | None:
+        """One call with raw bits (see `call_bits`); by default by way of Python numbers."""
+        call = self.exports[export.name]
+        return value_bits(export.name, cast(FuncType, export.type), call, args)
 
     # --- what every instance has ---
 
@@ -124,6 +130,7 @@ class Instance(ABC):
         Raises:
             ExportNotFoundError: When there is no function of that name.
             ArgumentError: For a wrong count, or bits wider than the type.
+            UnsupportedError: For bits that the engine would change.
         """
         export = self.module.exports_by_name.get(name)
         if export is None or export.kind is not ExternKind.FUNCTION:
@@ -193,6 +200,9 @@ class Instance(ABC):
                 not bound.
         """
         if self._gate.close():
+            for bound in self.exports.bound():
+                if isinstance(bound, Memory):
+                    bound.invalidate()
             self._close()
 
     def __enter__(self: _Self) -> _Self:

@@ -11,6 +11,7 @@ from a module. Two layouts exist: slots (numbers in a buffer shared with the eng
 values (a binding that takes Python numbers itself).
 """
 
+from anywasm.core.marshal.bits import bits_adapter, bits_type, check_bits, value_bits
 from anywasm.core.marshal.rules import BYTE_WIDTHS, bad_arguments, bad_result
 from anywasm.core.marshal.slots import (
     SlotLayout,
@@ -27,9 +28,13 @@ __all__ = [
     "SlotViews",
     "bad_arguments",
     "bad_result",
+    "bits_adapter",
+    "bits_type",
+    "check_bits",
     "slot_export",
     "slot_export_bits",
     "slot_host",
+    "value_bits",
     "value_export",
     "value_host",
 ]

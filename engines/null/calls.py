@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from ctypes import c_double, c_float
 from operator import index
 from typing import Any
 
-from anywasm.core.errors import ArgumentError, UnsupportedError
 from anywasm.core.gate import CallGate
-from anywasm.core.marshal import BYTE_WIDTHS, bad_arguments, value_export, value_host
+from anywasm.core.marshal import value_export, value_host
 from anywasm.core.types import FuncType, ValueType
 from anywasm.engines.null.errors import map_exceptions
 
@@ -21,7 +19,6 @@ _CONVERT: dict[ValueType, Callable[[Any], Any]] = {
     ValueType.F32: lambda value: c_float(value).value,
     ValueType.F64: lambda value: c_double(value).value,
 }
-_FLOATS = {ValueType.F32: struct.Struct("<f"), ValueType.F64: struct.Struct("<d")}
 
 
 def _converter(types: tuple[ValueType, ...]) -> Callable[[Any], Any]:
@@ -66,37 +63,6 @@ def bind_export(
 ) -> Callable[..., Any]:
     """The callable that `Instance.exports` hands out."""
     return value_export(name, type, gate, guest_function(gate, type, method), signed=False)
-
-
-def call_bits(
-    name: str, type: FuncType, call: Callable[..., Any], args: tuple[int, ...]
-) -> int | tuple[int, ...] | None:
-    """One call of a bound export with raw bits (see `Instance.call_bits`)."""
-    if len(args) != len(type.params):
-        raise bad_arguments(name, type, args)
-    results = call(*(_from_bits(name, kind, bits) for kind, bits in zip(type.params, args)))
-    if len(type.results) == 1:
-        return _to_bits(type.results[0], results)
-    return results and tuple(map(_to_bits, type.results, results))
-
-
-def _from_bits(name: str, kind: ValueType, bits: int) -> float:
-    layout = _FLOATS.get(kind)
-    try:
-        raw = bits.to_bytes(BYTE_WIDTHS[kind], "little")
-    except (AttributeError, OverflowError):
-        raise ArgumentError(f"{name}: {bits!r} is no unsigned {kind} bits") from None
-    if layout is None:
-        return bits
-    value: float = layout.unpack(raw)[0]
-    if layout.pack(value) != raw:
-        raise UnsupportedError(f"{name}: a Python float cannot carry the {kind} bits {bits:#x}")
-    return value
-
-
-def _to_bits(kind: ValueType, value: Any) -> int:
-    layout = _FLOATS.get(kind)
-    return value if layout is None else int.from_bytes(layout.pack(value), "little")
 
 
 def bind_host(gate: CallGate, name: str, type: FuncType, fn: Callable[..., Any]) -> Any:

@@ -10,7 +10,7 @@ from anywasm.core.globals import Global
 from anywasm.core.instance import Instance
 from anywasm.core.memory import Memory
 from anywasm.core.types import ExportType, FuncType, GlobalType
-from anywasm.engines.null.calls import bind_export, call_bits
+from anywasm.engines.null.calls import bind_export
 from anywasm.engines.null.globals import NullGlobal
 from anywasm.engines.null.memory import NullMemory, Pages
 
@@ -32,10 +32,6 @@ class NullInstance(Instance):
         method = getattr(self._guest, self._methods[export.name])
         return bind_export(self._gate, export.name, cast(FuncType, export.type), method)
 
-    def _call_bits(self, export: ExportType, args: tuple[int, ...]) -> int | tuple[int, ...] | None:
-        call = self.exports[export.name]
-        return call_bits(export.name, cast(FuncType, export.type), call, args)
-
     def _bind_memory(self, export: ExportType) -> Memory:
         return NullMemory(self._pages, self._gate)
 
@@ -43,6 +39,4 @@ class NullInstance(Instance):
         return NullGlobal(self._gate, self._guest, export.name, cast(GlobalType, export.type))
 
     def _close(self) -> None:
-        for viewer in self._pages.viewers:
-            viewer.invalidate()
         del self._guest, self._pages

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, cast
 from anywasm.core.errors import ClosedError
 from anywasm.core.globals import Global
 from anywasm.core.instance import Instance
+from anywasm.core.marshal import bits_adapter, bits_type, check_bits
 from anywasm.core.memory import Memory
 from anywasm.core.metering import MeteredGate
 from anywasm.core.types import NUMERIC, ExportType, FuncType, GlobalType, ValueType
-from anywasm.engines.wasmer.calls import bind_export, bits_adapter, bits_type, check_bits
+from anywasm.engines.wasmer.calls import bind_export
 from anywasm.engines.wasmer.globals import WasmerGlobal
 from anywasm.engines.wasmer.library import Binding
 from anywasm.engines.wasmer.memory import WasmerMemory
@@ -31,7 +32,6 @@ class WasmerInstance(Instance):
         self._binding = binding
         self._store = store
         self._native = native
-        self._memories: list[WasmerMemory] = []
         self._bits: dict[str, Callable[..., Any]] = {}
         self._frame = module.frame
         self._fuel = self._export(module.plan.fuel)
@@ -70,17 +70,13 @@ class WasmerInstance(Instance):
         return bind_export(self._gate, name, bits_type(type), adapter, self._frame)
 
     def _bind_memory(self, export: ExportType) -> Memory:
-        memory = WasmerMemory(self._gate, self._export(export.name))
-        self._memories.append(memory)
-        return memory
+        return WasmerMemory(self._gate, self._export(export.name))
 
     def _bind_global(self, export: ExportType) -> Global:
         global_type = cast(GlobalType, export.type)
         return WasmerGlobal(self._gate, export.name, global_type, self._export(export.name))
 
     def _close(self) -> None:
-        for memory in self._memories:
-            memory.invalidate()
         self._bits.clear()
         del self._native, self._store, self._fuel
 

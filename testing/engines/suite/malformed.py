@@ -38,6 +38,43 @@ def test_malformed_module(vm: VM, wasm: bytes) -> None:
         vm.compile(wasm)
 
 
+INVALID = """
+import sys
+from anywasm.core import CompileError, get_wasm_engine
+vm = get_wasm_engine(sys.argv[1])
+for wasm in sys.argv[2:]:
+    try:
+        with vm.compile(bytes.fromhex(wasm)) as module, module.instantiate() as instance:
+            for call in instance.exports.values():
+                call()
+    except Exception:
+        pass
+vm.compile(b"\\0asm\\1\\0\\0\\0").close()
+print("alive")
+"""
+
+
+@pytest.mark.capable(validates=False)
+def test_invalid_modules_do_no_harm(
+    vm: VM,
+    assemble: Callable[[str], bytes],
+    run_python: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    texts = [
+        '(module (func (export "f") (result i32)))',
+        '(module (func (export "f") i32.add drop))',
+        '(module (func (export "f") local.get 70000 drop))',
+        '(module (func (export "f") call 70000))',
+        '(module (func (export "f") br 70000))',
+        '(module (func (export "f") i32.const 0 i32.load drop))',
+        '(module (func (export "f") i32.const 1 global.set 70000))',
+    ]
+    done = run_python(INVALID, vm.name, *(assemble(text).hex() for text in texts))
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout == "alive\n"
+
+
+@pytest.mark.capable(validates=True)
 @pytest.mark.parametrize(
     "text",
     [

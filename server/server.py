@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 from anywasm.abi.host import HostServices, StateStore
 from anywasm.core.artifact_cache import ArtifactCache, default_cache_folder
@@ -20,7 +21,7 @@ from anywasm.plugins.manager import PluginManager
 from anywasm.plugins.preload import preload
 from anywasm.plugins.router import FunctionRouter
 from anywasm.plugins.watcher import PluginWatcher
-from anywasm.server.admin import AdminListener, LocalAdministration, make_app
+from anywasm.server.admin import LocalAdministration
 from anywasm.server.filters import AccessLog, FilterListener, IdleWatch, RouteTable
 from anywasm.server.functions import FunctionRoute
 from anywasm.server.http import HandlerFactory, Listener, buffered
@@ -30,6 +31,9 @@ from anywasm.server.metrics import Metrics
 from anywasm.server.services import close_services, make_cluster, make_services
 from anywasm.server.state import open_state_store
 from anywasm.server.upstream import UpstreamClusters
+
+if TYPE_CHECKING:
+    from anywasm.server.admin.listener import AdminListener
 
 _log = logging.getLogger("anywasm.server")
 
@@ -129,6 +133,9 @@ class Server:
         management = self.config.management
         if management is not None:
             token = management.token.get_secret_value() if management.token is not None else None
+            from anywasm.server.admin.app import make_app
+            from anywasm.server.admin.listener import AdminListener
+
             app = make_app(self.administration, token)
             self.admin = AdminListener(app, management.address, self.config.drain_timeout)
             await self.admin.start()

@@ -3,7 +3,7 @@
 from anywasm.plugins.config.abi_limits import AbiLimitsConfig
 from anywasm.plugins.config.access_log import AccessLogConfig
 from anywasm.plugins.config.address import Address
-from anywasm.plugins.config.app import AppConfig, config_schema
+from anywasm.plugins.config.app import AppConfig
 from anywasm.plugins.config.cluster import ClusterConfig, ClusterTlsConfig
 from anywasm.plugins.config.filters import LoadedFilters, load_filter_config, read_wasm_plugins
 from anywasm.plugins.config.listener import LimitsConfig, ListenerConfig, ListenerTlsConfig
@@ -11,6 +11,7 @@ from anywasm.plugins.config.load import LoadedConfig, load_config
 from anywasm.plugins.config.management import ManagementConfig
 from anywasm.plugins.config.plugin import PluginConfig, ReloadBackoffConfig, TimeoutsConfig
 from anywasm.plugins.config.route import DirectResponseConfig, RouteConfig
+from anywasm.plugins.config.schema import config_schema
 from anywasm.plugins.config.state_store import StateStoreConfig
 from anywasm.plugins.config.vm import VmConfig
 

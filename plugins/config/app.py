@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -127,12 +127,3 @@ class AppConfig(Model):
                     path = ("listeners", index, "routes", position, "cluster")
                     names = ", ".join(known) or "none"
                     yield path, f'unknown cluster "{route.cluster}"; known: {names}'
-
-
-def config_schema() -> dict[str, Any]:
-    """The JSON Schema of a configuration file, for editors and other tools."""
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **AppConfig.model_json_schema(),
-        "title": "anywasm configuration",
-    }

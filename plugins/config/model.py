@@ -32,9 +32,7 @@ Switch = Annotated[bool, Field(strict=True)]
 class Model(BaseModel):
     """One part of a configuration: immutable, and unknown keys are errors."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class CrossCheckError(PydanticCustomError):

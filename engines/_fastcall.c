@@ -6,31 +6,17 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-#include "_fastcall_calls.h"
 #include "_fastcall_gate.h"
 #include "_fastcall_memory.h"
 #include "_fastcall_ticker.h"
 #include "_fastcall_values.h"
-
-static PyObject *use_wasmtime(PyObject *Py_UNUSED(module), PyObject *args) {
-    unsigned long long call, trap_new, trap_delete, error_delete;
-    PyObject *measure, *too_deep;
-    if (!PyArg_ParseTuple(args, "KKKKOO", &call, &trap_new, &trap_delete, &error_delete, &measure,
-                          &too_deep))
-        return NULL;
-    Py_INCREF(measure);
-    Py_INCREF(too_deep);
-    engine.call = (CallUnchecked)(uintptr_t)call;
-    engine.trap_new = (TrapNew)(uintptr_t)trap_new;
-    engine.trap_delete = (Delete)(uintptr_t)trap_delete;
-    engine.error_delete = (Delete)(uintptr_t)error_delete;
-    Py_XSETREF(engine.measure, measure);
-    Py_XSETREF(engine.too_deep, too_deep);
-    Py_RETURN_NONE;
-}
+#include "_fastcall_wasm3.h"
+#include "_fastcall_wasmer.h"
+#include "_fastcall_wasmtime.h"
 
 static PyMethodDef functions[] = {
     {"use_wasmtime", use_wasmtime, METH_VARARGS, "Take the addresses of wasmtime's functions."},
+    {"use_wasm3", use_wasm3, METH_VARARGS, "Take the addresses of wasm3's functions."},
     {"hasten_memory", hasten_memory, METH_O, "Give a subclass of Memory its accesses in C."},
     {NULL, NULL, 0, NULL},
 };
@@ -43,21 +29,32 @@ static struct PyModuleDef definition = {
     .m_methods = functions,
 };
 
+static int add_address(PyObject *module, const char *name, void *address) {
+    PyObject *number = PyLong_FromVoidPtr(address);
+    int status = number == NULL ? -1 : PyModule_AddObjectRef(module, name, number);
+    Py_XDECREF(number);
+    return status;
+}
+
+static int fill(PyObject *module) {
+    PyTypeObject *types[] = {
+        &Lock_type,         &Export_type,      &Host_type,         &Wasm3Export_type,
+        &Wasm3Machine_type, &WasmerExport_type, &WasmerHost_type,  &WasmtimeExport_type,
+        &Ticker_type,
+    };
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (PyModule_AddType(module, types[i]) < 0)
+            return -1;
+    if (add_address(module, "wasm3_callback", (void *)(uintptr_t)wasm3_callback) < 0)
+        return -1;
+    return add_address(module, "wasmtime_callback", (void *)(uintptr_t)wasmtime_callback);
+}
+
 PyMODINIT_FUNC PyInit__fastcall(void) {
-    if (gate_setup() < 0 || values_setup() < 0 || memory_setup() < 0 ||
-        PyType_Ready(&Export_type) < 0 || PyType_Ready(&Host_type) < 0 ||
-        PyType_Ready(&Ticker_type) < 0)
+    if (gate_setup() < 0 || values_setup() < 0 || memory_setup() < 0)
         return NULL;
     PyObject *module = PyModule_Create(&definition);
-    if (module == NULL)
-        return NULL;
-    PyObject *address = PyLong_FromVoidPtr((void *)(uintptr_t)host_callback);
-    if (address == NULL || PyModule_AddObjectRef(module, "Export", (PyObject *)&Export_type) < 0 ||
-        PyModule_AddObjectRef(module, "Host", (PyObject *)&Host_type) < 0 ||
-        PyModule_AddObjectRef(module, "Lock", (PyObject *)&Lock_type) < 0 ||
-        PyModule_AddObjectRef(module, "Ticker", (PyObject *)&Ticker_type) < 0 ||
-        PyModule_AddObjectRef(module, "host_callback", address) < 0)
+    if (module != NULL && fill(module) < 0)
         Py_CLEAR(module);
-    Py_XDECREF(address);
     return module;
 }

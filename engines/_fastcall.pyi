@@ -10,7 +10,9 @@ from anywasm.core.types import FuncType
 _MemoryType = TypeVar("_MemoryType", bound=type[Memory])
 
 #: The address of the `wasmtime_func_unchecked_callback_t` whose environment is `Host.address`.
-host_callback: int
+wasmtime_callback: int
+#: The address of the `M3RawCall` whose user data is `Host.address`, of one with a `Wasm3Machine`.
+wasm3_callback: int
 
 class Lock:
     def acquire(self, blocking: bool, /) -> bool: ...
@@ -18,10 +20,28 @@ class Lock:
     def _is_owned(self) -> bool: ...
 
 class Export:
+    def __call__(self, *args: Any) -> Any: ...
+
+class Host:
+    address: int
+    def __init__(
+        self,
+        machine: Wasm3Machine | None,
+        gate: CallGate,
+        name: str,
+        type: FuncType,
+        params: bytes,
+        results: bytes,
+        fn: Callable[..., Any],
+        /,
+    ) -> None: ...
+
+class WasmtimeExport(Export):
     def __init__(
         self,
         context: int,
         func: bytes,
+        engine: None,
         gate: CallGate,
         name: str,
         type: FuncType,
@@ -30,12 +50,50 @@ class Export:
         fail: Callable[[int, int], NoReturn],
         /,
     ) -> None: ...
-    def __call__(self, *args: Any) -> Any: ...
 
-class Host:
-    address: int
+class Wasm3Machine:
     def __init__(
         self,
+        runtime: int,
+        fields: int,
+        end: int,
+        ratio: int,
+        reserve: int,
+        memory: Memory,
+        /,
+    ) -> None: ...
+
+class Wasm3Export(Export):
+    def __init__(
+        self,
+        function: int,
+        machine: Wasm3Machine,
+        gate: CallGate,
+        name: str,
+        type: FuncType,
+        params: bytes,
+        results: bytes,
+        fail: Callable[[int], NoReturn],
+        /,
+    ) -> None: ...
+
+class WasmerExport(Export):
+    def __init__(
+        self,
+        native: Callable[..., Any],
+        gate: CallGate,
+        name: str,
+        type: FuncType,
+        params: bytes,
+        results: bytes,
+        fail: Callable[[BaseException], NoReturn],
+        /,
+    ) -> None: ...
+
+class WasmerHost(Export):
+    def __init__(
+        self,
+        engine: None,
         gate: CallGate,
         name: str,
         type: FuncType,
@@ -50,6 +108,15 @@ def use_wasmtime(
     trap_new: int,
     trap_delete: int,
     error_delete: int,
+    measure: Callable[[], int],
+    too_deep: Callable[[], NoReturn],
+    /,
+) -> None: ...
+def use_wasm3(
+    call: int,
+    get_results: int,
+    clear_backtrace: int,
+    raised: int,
     measure: Callable[[], int],
     too_deep: Callable[[], NoReturn],
     /,

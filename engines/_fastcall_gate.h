@@ -9,6 +9,7 @@
 #include <time.h>
 
 static PyTypeObject *gate_type;
+static PyObject *gate_thread; /* of anywasm.core.gate: its `token` stands for the running thread */
 static struct {
     Py_ssize_t lock, alert, closed, home, expires, pending;
 } gate_at;
@@ -108,6 +109,28 @@ static void gate_leave(PyObject *gate) {
     ((LockObject *)slot_at(gate, gate_at.lock))->depth--;
 }
 
+/* Whether the instance is bound to no thread, or to this one. 0 also where that cannot be told
+ * cheaply; `check` knows then. */
+static int gate_is_home(PyObject *gate) {
+    static _Thread_local uint64_t known;    /* an operating system's thread may be several of Python's */
+    static _Thread_local PyObject *my_token; /* borrowed from the thread of that id */
+    PyObject *home = slot_at(gate, gate_at.home);
+    if (home == Py_None)
+        return 1;
+    uint64_t id = PyThreadState_GetID(PyThreadState_Get());
+    if (known != id || my_token == NULL) {
+        PyObject *token = PyObject_GetAttrString(gate_thread, "token");
+        if (token == NULL) {
+            PyErr_Clear();
+            return 0;
+        }
+        Py_DECREF(token);
+        my_token = token;
+        known = id;
+    }
+    return home == my_token;
+}
+
 /* As a wrapper of anywasm.core.marshal enters: the lock first, then what `alert` is about. Nothing
  * is held when it returns -1, with an exception. */
 static int gate_enter(PyObject *gate) {
@@ -119,7 +142,7 @@ static int gate_enter(PyObject *gate) {
     }
     if (slot_at(gate, gate_at.alert) == Py_False)
         return 0;
-    if (slot_at(gate, gate_at.closed) == Py_False && slot_at(gate, gate_at.home) == Py_None) {
+    if (slot_at(gate, gate_at.closed) == Py_False && gate_is_home(gate)) {
         int overdue = gate_is_overdue(gate);
         if (overdue == 0)
             return 0;
@@ -133,24 +156,32 @@ static int gate_enter(PyObject *gate) {
     return 0;
 }
 
-/* Moves the exception that is set into `gate.pending`. */
-static void gate_keep_exception(PyObject *gate) {
-    PyObject *error;
+/* The exception that is set, taken from there. */
+static PyObject *take_exception(void) {
 #if PY_VERSION_HEX >= 0x030C0000
-    error = PyErr_GetRaisedException();
+    return PyErr_GetRaisedException();
 #else
-    PyObject *type, *traceback;
+    PyObject *type, *error, *traceback;
     PyErr_Fetch(&type, &error, &traceback);
     PyErr_NormalizeException(&type, &error, &traceback);
     if (traceback != NULL)
         PyException_SetTraceback(error, traceback);
     Py_XDECREF(type);
     Py_XDECREF(traceback);
+    return error;
 #endif
-    PyObject **pending = (PyObject **)((char *)gate + gate_at.pending);
-    PyObject *before = *pending;
+}
+
+/* Sets `gate.pending`, and takes the reference. */
+static void gate_set_pending(PyObject *gate, PyObject *error) {
+    PyObject **pending = (PyObject **)((char *)gate + gate_at.pending), *before = *pending;
     *pending = error;
     Py_XDECREF(before);
+}
+
+/* Moves the exception that is set into `gate.pending`. */
+static void gate_keep_exception(PyObject *gate) {
+    gate_set_pending(gate, take_exception());
 }
 
 /* Whether `gate` can be passed from C; an exception says why not. */
@@ -172,8 +203,9 @@ static int gate_setup(void) {
     if (module == NULL)
         return -1;
     PyObject *cls = PyObject_GetAttrString(module, "CallGate");
+    gate_thread = PyObject_GetAttrString(module, "_thread");
     Py_DECREF(module);
-    if (cls == NULL)
+    if (cls == NULL || gate_thread == NULL)
         return -1;
     gate_type = (PyTypeObject *)cls;
     if ((gate_at.lock = slot_offset(cls, "_lock")) < 0 ||

@@ -12,6 +12,15 @@ static PyTypeObject *memory_type;
 static struct {
     Py_ssize_t size, view;
 } memory_at;
+static PyObject *no_size; /* -1 */
+
+/* As `Memory.invalidate`. */
+static void memory_invalidate(PyObject *memory) {
+    PyObject **size = (PyObject **)((char *)memory + memory_at.size), *before = *size;
+    Py_INCREF(no_size);
+    *size = no_size;
+    Py_XDECREF(before);
+}
 
 /* The cached bytes at an address, or NULL (with no exception) when they must be looked for. */
 static inline char *reach(PyObject *memory, PyObject *address, Py_ssize_t width) {
@@ -182,7 +191,8 @@ static int memory_setup(void) {
     memory_type = (PyTypeObject *)cls;
     memory_at.size = slot_offset(cls, "_size");
     memory_at.view = memory_at.size < 0 ? -1 : slot_offset(cls, "_view");
-    return memory_at.view < 0 ? -1 : 0;
+    no_size = PyLong_FromLong(-1);
+    return memory_at.view < 0 || no_size == NULL ? -1 : 0;
 }
 
 #endif

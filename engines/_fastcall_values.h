@@ -11,9 +11,6 @@
 #error "slots are copied as they are, which takes a little-endian machine"
 #endif
 
-/* 64-bit slots for a value, as wasmtime has them. */
-#define STRIDE 2
-
 static PyObject *bad_arguments, *bad_result; /* of anywasm.core.marshal */
 
 static PyObject *load_value(char type, const uint64_t *slot) {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
-from anywasm.core.gate import CallGate, Deadline
+from anywasm.core.gate import CallGate, Deadline, GateLock
 
 #: Fuel for a guest under a deadline. A unit is one turn of a small loop, and 64 bytes more of code
 #: in larger ones: a slice lasts from half a millisecond to some ten, which is how late a deadline
@@ -31,8 +31,10 @@ class MeteredGate(CallGate):
 
     __slots__ = ("set_fuel",)
 
-    def __init__(self, what: str, *, thread_bound: bool = False) -> None:
-        super().__init__(what, thread_bound=thread_bound)
+    def __init__(
+        self, what: str, *, thread_bound: bool = False, lock: GateLock | None = None
+    ) -> None:
+        super().__init__(what, thread_bound=thread_bound, lock=lock)
         self.set_fuel: Callable[[int], None] = _no_fuel
 
     def bound_start(self, seconds: float | None) -> AbstractContextManager[None]:

@@ -12,11 +12,12 @@ import ctypes
 import resource
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from anywasm.core.errors import ConcurrencyError, InstantiationError, TrapError, TrapKind
-from anywasm.core.marshal import SlotLayout, SlotViews, slot_host
+from anywasm.core.marshal import SlotLayout, SlotViews, slot_export, slot_host
 from anywasm.core.types import FuncType
+from anywasm.engines.fastcall import ENABLED, native, signature
 from anywasm.engines.wasm3.library import HOST_FUNCTION, Machine
 
 if TYPE_CHECKING:
@@ -86,6 +87,15 @@ class Stack:
         self.budget = thread // 2
         self.reserve = thread // 8
         self.threads = threading.local()
+        if ENABLED:
+            native.use_wasm3(
+                library.address("m3_Call"),
+                library.address("m3_GetResults"),
+                library.address("ClearBacktrace"),
+                _RAISED_AT,
+                self.low,
+                _refuse_depth,
+            )
 
     def ratio(self, loops: int, frame: int) -> int:
         """Native bytes for a byte of wasm3's stack, in a function with a frame and nested loops."""
@@ -113,6 +123,11 @@ class Stack:
             )
         self.threads.low = low
         return low
+
+
+def _refuse_depth() -> NoReturn:
+    """Raise what stands against a host function with too little stack below it."""
+    raise TrapError(TrapKind.STACK_OVERFLOW)
 
 
 def _thread_stack() -> tuple[int, int]:
@@ -185,6 +200,28 @@ class Calls:
         self._known: list[dict[int, tuple[Any, ...]]] = []
         fields = machine.fields
         self._end = fields.stack + 4 * fields.stack_slots
+        if ENABLED:
+            at = ctypes.addressof(fields)
+            self._native = native.Wasm3Machine(
+                machine.runtime, at, self._end, ratio, vm.stack.reserve, memory
+            )
+
+    def export(self, name: str, function: int, type: FuncType) -> Callable[..., Any]:
+        """The Python callable for a guest's function: in C where it can be.
+
+        Args:
+            name: Its name, for messages.
+            function: Its address.
+            type: Its type.
+        """
+        letters = signature(type)
+        if letters is not None:
+            return native.Wasm3Export(
+                function, self._native, self._gate, name, type, *letters, self._fail
+            )
+        slots = Slots(type)
+        invoke = self.bind_export(function, type, slots)
+        return slot_export(name, type, LAYOUT, self._gate, slots.views, invoke)
 
     def bind_export(self, function: int, type: FuncType, slots: Slots) -> Callable[[], None]:
         """What runs the function on `slots`, and raises what ended it early."""
@@ -232,14 +269,19 @@ class Calls:
                 raise
             raise InstantiationError(f"the start function trapped: {error}") from error
         finally:
+            self._memory.invalidate()
             gate.release()
 
-    def bind_host(self, name: str, type: FuncType, fn: Callable[..., Any]) -> Any:
-        """The host function `fn` as wasm3 calls it.
+    def bind_host(self, name: str, type: FuncType, fn: Callable[..., Any]) -> tuple[Any, int, Any]:
+        """The host function `fn` as `Machine.link` takes it.
 
         Raises:
             UnsupportedError: Where the type has values that cannot cross.
         """
+        letters = signature(type)
+        if letters is not None:
+            target = native.Host(self._native, self._gate, name, type, *letters, fn)
+            return ctypes.c_void_p(native.wasm3_callback), target.address, target
         host = slot_host(name, type, LAYOUT, fn)
         block = ctypes.c_uint64 * max(1, len(type.params) + len(type.results))
         known: dict[int, tuple[Any, ...]] = {}
@@ -259,7 +301,7 @@ class Calls:
             try:
                 floor, q, d, f, b = known.get(sp) or view(sp)
                 if context < floor:
-                    raise TrapError(TrapKind.STACK_OVERFLOW)
+                    _refuse_depth()
                 host(q, d, f, b)
                 memory_may_move()
                 if gate.expires is not None:
@@ -269,7 +311,7 @@ class Calls:
                 return _RAISED_AT
             return 0
 
-        return HOST_FUNCTION(called)
+        return HOST_FUNCTION(called), 0, None
 
     def bind_check(self) -> Any:
         """What metered code calls when its fuel is spent.
@@ -294,7 +336,7 @@ class Calls:
         for known in self._known:
             known.clear()
 
-    def _fail(self, failed: int) -> None:
+    def _fail(self, failed: int) -> NoReturn:
         pending = self._gate.take_pending()
         if failed == _RAISED_AT and pending is not None:
             self._machine.forget_backtrace()

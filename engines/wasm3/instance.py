@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from anywasm.core.errors import UnsupportedError
 from anywasm.core.globals import Global
 from anywasm.core.instance import Instance
-from anywasm.core.marshal import slot_export, slot_export_bits
+from anywasm.core.marshal import slot_export_bits
 from anywasm.core.memory import Memory
 from anywasm.core.metering import MeteredGate
 from anywasm.core.types import ExportType, FuncType, GlobalType
@@ -42,22 +42,23 @@ class Wasm3Instance(Instance):
         gate.set_fuel = fuel_setter(self._library, fuel)
 
     def _bind_function(self, export: ExportType) -> Callable[..., Any]:
-        slots, invoke = self._prepare(export)
         func_type = cast(FuncType, export.type)
-        return slot_export(export.name, func_type, LAYOUT, self._gate, slots.views, invoke)
+        return self._calls.export(export.name, self._address(export), func_type)
 
     def _call_bits(self, export: ExportType, args: tuple[int, ...]) -> int | tuple[int, ...] | None:
         self._gate.check_usable()
-        slots, invoke = self._prepare(export)
         func_type = cast(FuncType, export.type)
-        return slot_export_bits(
-            func_type, LAYOUT, self._gate, slots.views, invoke, export.name, args
-        )
+        slots = Slots(func_type)
+        invoke = self._calls.bind_export(self._address(export), func_type, slots)
+        try:
+            return slot_export_bits(
+                func_type, LAYOUT, self._gate, slots.views, invoke, export.name, args
+            )
+        finally:
+            self._memory.invalidate()  # calls through C tell only when they see it move
 
-    def _prepare(self, export: ExportType) -> tuple[Slots, Callable[[], None]]:
-        slots = Slots(cast(FuncType, export.type))
-        function = self._machine.function(self._function_index(export.index))
-        return slots, self._calls.bind_export(function, cast(FuncType, export.type), slots)
+    def _address(self, export: ExportType) -> int:
+        return self._machine.function(self._function_index(export.index))
 
     def _bind_memory(self, export: ExportType) -> Memory:
         return self._memory

@@ -137,6 +137,10 @@ class Wasm3Library:
     def __getattr__(self, name: str) -> Callable[..., Any]:
         raise AttributeError(f"wasm3's function {name} is not among those bound")
 
+    def address(self, name: str) -> int:
+        """Where the function `name` is."""
+        return ctypes.cast(getattr(self, name), c_void_p).value or 0
+
     def text(self, name: str) -> tuple[int | None, str]:
         """The address and the text of the error constant `name`."""
         address = c_void_p.in_dll(self._held, name).value
@@ -240,14 +244,23 @@ class Machine:
         address: int = self._library.Module_GetFunction(self.module, index)
         return address
 
-    def link(self, index: int, callback: Any) -> None:
-        """Make `callback`, a `HOST_FUNCTION`, the imported function of that index."""
-        self._keep.append(callback)
+    def link(self, index: int, callback: Any, user_data: int = 0, keep: object = None) -> None:
+        """Make `callback` the imported function of that index.
+
+        Args:
+            index: Among the functions.
+            callback: A `HOST_FUNCTION`, or another `M3RawCall` as a `c_void_p`.
+            user_data: What wasm3 gives back to it.
+            keep: What must live as long as it can be called.
+        """
+        self._keep += (callback, keep)
         address = ctypes.cast(callback, c_void_p)
         # Without a signature wasm3 takes the module's own type, which is what callbacks are
         # built from.
         self.check(
-            self._library.LinkRawFunction(self.module, self.function(index), None, address, None)
+            self._library.LinkRawFunction(
+                self.module, self.function(index), None, address, user_data
+            )
         )
 
     def compile(self, functions: Iterable[int] | None = None) -> None:

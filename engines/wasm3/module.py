@@ -17,6 +17,7 @@ from anywasm.core.memory import PAGE_SIZE
 from anywasm.core.metering import MeteredGate, MeteringPlan
 from anywasm.core.module import Module
 from anywasm.core.types import ExternKind, FuncType, MemoryType
+from anywasm.engines.fastcall import gate_lock
 from anywasm.engines.wasm3.calls import Calls, Stack
 from anywasm.engines.wasm3.errors import map_exceptions
 from anywasm.engines.wasm3.instance import Wasm3Instance
@@ -131,7 +132,7 @@ class Wasm3Module(Module):
         vm, guest = self._vm, cast(Guest, self._guest)
         limits = limits or ResourceLimits()
         guest.check(limits)
-        gate = MeteredGate("the instance")
+        gate = MeteredGate("the instance", lock=gate_lock())
         machine = None
         try:
             with map_exceptions(InstantiationError, "the module cannot be instantiated"):
@@ -142,8 +143,7 @@ class Wasm3Module(Module):
                 calls = Calls(vm, guest.ratio, gate, machine, memory, self.function_name)
                 for index, (wanted, fn) in enumerate(zip(self.imports, imports)):
                     name = f"{wanted.module}.{wanted.name}"
-                    host = calls.bind_host(name, cast(FuncType, wanted.type), fn)
-                    machine.link(index, host)
+                    machine.link(index, *calls.bind_host(name, cast(FuncType, wanted.type), fn))
                 machine.link(self.plan.taken, calls.bind_check())
                 # The rest is compiled on demand, which makes instances cheap; wasm3's compiler must
                 # recurse so little then that it may run at any depth of the guest's stack.

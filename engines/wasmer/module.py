@@ -12,6 +12,7 @@ from anywasm.core.limits import ResourceLimits
 from anywasm.core.metering import MeteredGate, MeteringPlan
 from anywasm.core.module import Module
 from anywasm.core.types import FuncType, ValueType
+from anywasm.engines.fastcall import gate_lock
 from anywasm.engines.wasmer.calls import bind_host
 from anywasm.engines.wasmer.errors import is_native, is_trap, plain_frame, trap
 from anywasm.engines.wasmer.instance import WasmerInstance
@@ -68,7 +69,7 @@ class WasmerModule(Module):
 
     def _instantiate(self, imports: list[Any], limits: ResourceLimits | None) -> Instance:
         store, native = self._native()
-        gate = MeteredGate("the instance", thread_bound=True)
+        gate = MeteredGate("the instance", thread_bound=True, lock=gate_lock())
         given: dict[str, dict[str, Any]] = {}
         for wanted, fn in zip(self.imports, imports):
             if wanted.name in given.setdefault(wanted.module, {}):

@@ -254,7 +254,9 @@ class Calls:
             slots, invoke = self.bind_export(func, type)
             return slot_export(name, type, LAYOUT, self.gate, slots, invoke)
         context = self.context.value or 0
-        return native.Export(context, bytes(func), self.gate, name, type, *letters, self._fail_call)
+        return native.WasmtimeExport(
+            context, bytes(func), None, self.gate, name, type, *letters, self._fail_call
+        )
 
     def bind_export(self, func: Any, type: FuncType) -> tuple[SlotViews, Callable[[], None]]:
         """A buffer for a guest's function, and the callable that runs the function on it."""
@@ -296,9 +298,9 @@ class Calls:
         """
         letters = signature(type)
         if letters is not None:
-            target = native.Host(self.gate, name, type, *letters, fn)
+            target = native.Host(None, self.gate, name, type, *letters, fn)
             self._callbacks.append(target)
-            entry = Pointer(native.host_callback)
+            entry = Pointer(native.wasmtime_callback)
             env = Pointer(target.address)
             func_new_unchecked(self.context, native_type, entry, env, None, func)
             return

@@ -1,0 +1,135 @@
+/* Exports and host functions over wasmtime's unchecked calls. */
+
+#ifndef ANYWASM_FASTCALL_WASMTIME_H
+#define ANYWASM_FASTCALL_WASMTIME_H
+
+#include "_fastcall_export.h"
+#include "_fastcall_host.h"
+#include "_fastcall_thread.h"
+
+/* wasmtime.h's, without its types. */
+typedef void (*WasmtimeDelete)(void *owned);
+static struct {
+    void *(*call)(void *context, const void *func, void *slots, size_t count, void **trap);
+    void *(*trap_new)(const char *message, size_t length);
+    WasmtimeDelete trap_delete, error_delete;
+    PyObject *measure;  /* () -> the address above which this thread may run host functions */
+    PyObject *too_deep; /* () raises what stands against one below it */
+} wasmtime;
+
+static const char WASMTIME_END[] = "ended by the host";
+/* 64-bit slots for a value. */
+#define WASMTIME_STRIDE 2
+
+/* The thread's `measure()`, 0 before it was taken. */
+static _Thread_local uintptr_t wasmtime_floor;
+
+static int wasmtime_measured(void) {
+    return wasmtime_floor || (wasmtime_floor = ask_address(wasmtime.measure));
+}
+
+typedef struct {
+    Export export;
+    void *context;
+    uint64_t func[4]; /* a copy of the wasmtime_func_t */
+} WasmtimeExport;
+
+static int wasmtime_run(Export *export, uint64_t *slots) {
+    WasmtimeExport *self = (WasmtimeExport *)export;
+    if (!wasmtime_measured())
+        return -1;
+    void *trap = NULL;
+    PyThreadState *outer = guest_entered();
+    void *error = wasmtime.call(self->context, self->func, slots, export->values, &trap);
+    guest_left(outer);
+    if (error == NULL && trap == NULL)
+        return 0;
+    if (export_raise_pending(export)) {
+        if (error != NULL)
+            wasmtime.error_delete(error);
+        else
+            wasmtime.trap_delete(trap);
+    } else {
+        export_failed(PyObject_CallFunction(export->sig.target, "KK",
+                                            (unsigned long long)(uintptr_t)error,
+                                            (unsigned long long)(uintptr_t)trap));
+    }
+    return -1;
+}
+
+static PyObject *WasmtimeExport_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs)) {
+    unsigned long long context;
+    const char *func;
+    Py_ssize_t size;
+    Signature read;
+    if (!PyArg_ParseTuple(args, "Ky#" SIGNATURE_FORMAT, &context, &func, &size, SIGNATURE_ITEMS(read)))
+        return NULL;
+    WasmtimeExport *self = (WasmtimeExport *)type->tp_alloc(type, 0);
+    if (self == NULL)
+        return NULL;
+    if (size > (Py_ssize_t)sizeof self->func) {
+        PyErr_SetString(PyExc_ValueError, "a wasmtime_func_t is smaller");
+        Py_CLEAR(self);
+    } else if (export_set(&self->export, &read, WASMTIME_STRIDE, wasmtime_run) < 0) {
+        Py_CLEAR(self);
+    } else {
+        self->context = (void *)(uintptr_t)context;
+        memcpy(self->func, func, size);
+    }
+    return (PyObject *)self;
+}
+
+static PyTypeObject WasmtimeExport_type = {
+    PyVarObject_HEAD_INIT(NULL, 0)
+    .tp_name = "anywasm.engines._fastcall.WasmtimeExport",
+    .tp_base = &Export_type,
+    .tp_basicsize = sizeof(WasmtimeExport),
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL,
+    .tp_vectorcall_offset = offsetof(Export, vectorcall),
+    .tp_new = WasmtimeExport_new,
+};
+
+static int wasmtime_host_run(Signature *of, uint64_t *slots) {
+    if (!wasmtime_measured())
+        return -1;
+    if ((uintptr_t)slots < wasmtime_floor) { /* wasmtime keeps them on the stack */
+        Py_XDECREF(PyObject_CallNoArgs(wasmtime.too_deep));
+        return -1;
+    }
+    return host_run(of, slots, slots, WASMTIME_STRIDE);
+}
+
+/* A wasmtime_func_unchecked_callback_t, whose environment is a Host. */
+static void *wasmtime_callback(void *environment, void *Py_UNUSED(caller), uint64_t *slots,
+                               size_t Py_UNUSED(count)) {
+    void *trap = NULL;
+    HostThread thread = host_entered();
+    Host *self = environment;
+    Py_INCREF(self);
+    if (wasmtime_host_run(&self->sig, slots) < 0) {
+        gate_keep_exception(self->sig.gate);
+        trap = wasmtime.trap_new(WASMTIME_END, sizeof WASMTIME_END - 1);
+    }
+    Py_DECREF(self);
+    host_left(thread);
+    return trap;
+}
+
+static PyObject *use_wasmtime(PyObject *Py_UNUSED(module), PyObject *args) {
+    unsigned long long call, trap_new, trap_delete, error_delete;
+    PyObject *measure, *too_deep;
+    if (!PyArg_ParseTuple(args, "KKKKOO", &call, &trap_new, &trap_delete, &error_delete, &measure,
+                          &too_deep))
+        return NULL;
+    Py_INCREF(measure);
+    Py_INCREF(too_deep);
+    wasmtime.call = (void *(*)(void *, const void *, void *, size_t, void **))(uintptr_t)call;
+    wasmtime.trap_new = (void *(*)(const char *, size_t))(uintptr_t)trap_new;
+    wasmtime.trap_delete = (WasmtimeDelete)(uintptr_t)trap_delete;
+    wasmtime.error_delete = (WasmtimeDelete)(uintptr_t)error_delete;
+    Py_XSETREF(wasmtime.measure, measure);
+    Py_XSETREF(wasmtime.too_deep, too_deep);
+    Py_RETURN_NONE;
+}
+
+#endif

@@ -45,8 +45,8 @@ static PyObject *export_give(Export *self, const uint64_t *slots) {
 }
 
 /* Whether a call may begin: no names, and through the gate. */
-static int export_enter(Signature *of, PyObject *names) {
-    if (names != NULL && PyTuple_GET_SIZE(names)) {
+static int export_enter(Signature *of, int names) {
+    if (names) {
         PyErr_Format(PyExc_TypeError, "%U takes no keyword arguments", of->name);
         return -1;
     }
@@ -55,7 +55,7 @@ static int export_enter(Signature *of, PyObject *names) {
 
 static PyObject *export_call(PyObject *callable, PyObject *const *args, size_t flags, PyObject *names) {
     Export *self = (Export *)callable;
-    if (export_enter(&self->sig, names) < 0)
+    if (export_enter(&self->sig, names != NULL && PyTuple_GET_SIZE(names)) < 0)
         return NULL;
     uint64_t few[2 * FEW], *slots = few;
     PyObject *answer = NULL;

@@ -43,17 +43,33 @@ static PyObject *to_unsigned(char type, PyObject *value) {
                        : PyLong_FromUnsignedLongLong((uint64_t)number);
 }
 
-/* Converted items in a new tuple, or NULL with an exception. */
-static PyObject *convert_all(PyObject *(*convert)(char, PyObject *), PyObject *types,
-                             PyObject *const *items) {
-    Py_ssize_t count = PyBytes_GET_SIZE(types);
-    PyObject *all = PyTuple_New(count);
-    for (Py_ssize_t i = 0; all != NULL && i < count; i++) {
-        PyObject *item = convert(PyBytes_AS_STRING(types)[i], items[i]);
-        if (item == NULL)
-            Py_CLEAR(all);
-        else
+/* The items of a tuple converted, in the same tuple where none needs it; or NULL with an exception. */
+static PyObject *convert_all(PyObject *(*convert)(char, PyObject *), PyObject *types, PyObject *items) {
+    Py_ssize_t count = PyTuple_GET_SIZE(items);
+    PyObject *all = items;
+    Py_INCREF(all);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *item = convert(PyBytes_AS_STRING(types)[i], PyTuple_GET_ITEM(items, i));
+        if (item != PyTuple_GET_ITEM(items, i) && item != NULL && all == items) {
+            Py_DECREF(all);
+            all = PyTuple_New(count);
+            for (Py_ssize_t j = 0; all != NULL && j < count; j++) {
+                Py_INCREF(PyTuple_GET_ITEM(items, j));
+                PyTuple_SET_ITEM(all, j, PyTuple_GET_ITEM(items, j));
+            }
+        }
+        if (item == NULL || all == NULL) {
+            Py_XDECREF(item);
+            Py_XDECREF(all);
+            return NULL;
+        }
+        if (all == items) {
+            Py_DECREF(item);
+        } else {
+            PyObject *before = PyTuple_GET_ITEM(all, i);
             PyTuple_SET_ITEM(all, i, item);
+            Py_DECREF(before);
+        }
     }
     return all;
 }
@@ -71,7 +87,7 @@ static PyObject *convert_results(PyObject *(*convert)(char, PyObject *), PyObjec
     }
     PyObject *items = unpack(returned, count), *all = NULL;
     if (items != NULL)
-        all = convert_all(convert, types, ((PyTupleObject *)items)->ob_item);
+        all = convert_all(convert, types, items);
     Py_XDECREF(items);
     return all;
 }
@@ -89,14 +105,14 @@ static void wasmer_failed(Export *self) {
     Py_DECREF(error);
 }
 
-static PyObject *wasmer_run(Export *self, PyObject *const *args, Py_ssize_t given) {
+static PyObject *wasmer_run(Export *self, PyObject *args) {
     PyObject *all = NULL;
-    if (given != PyBytes_GET_SIZE(self->sig.params))
+    if (PyTuple_GET_SIZE(args) != PyBytes_GET_SIZE(self->sig.params))
         PyErr_SetNone(PyExc_ValueError);
     else
         all = convert_all(to_signed, self->sig.params, args);
     if (all == NULL) {
-        refuse_arguments(&self->sig, args, given);
+        raise_refusal(bad_arguments, self->sig.name, self->sig.type, args);
         return NULL;
     }
     PyObject *returned = PyObject_Call(self->sig.engine, all, NULL), *answer = NULL;
@@ -109,12 +125,12 @@ static PyObject *wasmer_run(Export *self, PyObject *const *args, Py_ssize_t give
     return answer;
 }
 
-static PyObject *wasmer_call(PyObject *callable, PyObject *const *args, size_t flags, PyObject *names) {
+static PyObject *wasmer_call(PyObject *callable, PyObject *args, PyObject *names) {
     Export *self = (Export *)callable;
-    if (export_enter(&self->sig, names) < 0)
+    if (export_enter(&self->sig, names != NULL && PyDict_GET_SIZE(names)) < 0)
         return NULL;
     Py_INCREF(self);
-    PyObject *answer = wasmer_run(self, args, PyVectorcall_NARGS(flags));
+    PyObject *answer = wasmer_run(self, args);
     gate_leave(self->sig.gate);
     Py_DECREF(self);
     return answer;
@@ -122,12 +138,11 @@ static PyObject *wasmer_call(PyObject *callable, PyObject *const *args, size_t f
 
 /* --- host functions ---------------------------------------------------------------------------- */
 
-static PyObject *wasmer_host_answer(Signature *of, PyObject *const *args) {
+static PyObject *wasmer_host_answer(Signature *of, PyObject *args) {
     PyObject *all = convert_all(to_unsigned, of->params, args), *returned, *answer = NULL;
     if (all == NULL)
         return NULL;
-    returned = PyObject_Vectorcall(of->target, ((PyTupleObject *)all)->ob_item,
-                                   (size_t)PyTuple_GET_SIZE(all), NULL);
+    returned = PyObject_Call(of->target, all, NULL);
     Py_DECREF(all);
     if (returned == NULL)
         return NULL;
@@ -140,11 +155,10 @@ static PyObject *wasmer_host_answer(Signature *of, PyObject *const *args) {
     return answer;
 }
 
-static PyObject *wasmer_host_call(PyObject *callable, PyObject *const *args, size_t flags,
-                                  PyObject *names) {
+static PyObject *wasmer_host_call(PyObject *callable, PyObject *args, PyObject *names) {
     Signature *of = &((Export *)callable)->sig;
     PyObject *answer = NULL;
-    if (names != NULL || PyVectorcall_NARGS(flags) != PyBytes_GET_SIZE(of->params)) {
+    if (names != NULL || PyTuple_GET_SIZE(args) != PyBytes_GET_SIZE(of->params)) {
         PyErr_SetString(PyExc_TypeError, "only wasmer calls host functions");
         return NULL;
     }
@@ -163,38 +177,29 @@ static PyObject *wasmer_host_call(PyObject *callable, PyObject *const *args, siz
 
 /* --- both -------------------------------------------------------------------------------------- */
 
-static PyObject *wasmer_new(PyTypeObject *type, PyObject *args, vectorcallfunc call) {
+static PyObject *Wasmer_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs)) {
     Signature read;
     if (!PyArg_ParseTuple(args, SIGNATURE_FORMAT, SIGNATURE_ITEMS(read)))
         return NULL;
     Export *self = (Export *)type->tp_alloc(type, 0);
-    if (self != NULL && export_set(self, &read, 0, NULL) < 0)
+    if (self != NULL && signature_set(&self->sig, &read) < 0)
         Py_CLEAR(self);
-    if (self != NULL)
-        self->vectorcall = call;
     return (PyObject *)self;
 }
 
-static PyObject *WasmerExport_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs)) {
-    return wasmer_new(type, args, wasmer_call);
-}
-
-static PyObject *WasmerHost_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs)) {
-    return wasmer_new(type, args, wasmer_host_call);
-}
-
-#define WASMER_TYPE(NAME)                                                                           \
+/* Called with a tuple, as the binding calls and is called: mostly the same one is handed on. */
+#define WASMER_TYPE(NAME, CALL)                                                                     \
     static PyTypeObject NAME##_type = {                                                             \
         PyVarObject_HEAD_INIT(NULL, 0)                                                              \
         .tp_name = "anywasm.engines._fastcall." #NAME,                                              \
         .tp_base = &Export_type,                                                                    \
         .tp_basicsize = sizeof(Export),                                                             \
-        .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL,                                \
-        .tp_vectorcall_offset = offsetof(Export, vectorcall),                                       \
-        .tp_new = NAME##_new,                                                                       \
+        .tp_flags = Py_TPFLAGS_DEFAULT,                                                             \
+        .tp_call = CALL,                                                                            \
+        .tp_new = Wasmer_new,                                                                       \
     }
 
-WASMER_TYPE(WasmerExport);
-WASMER_TYPE(WasmerHost);
+WASMER_TYPE(WasmerExport, wasmer_call);
+WASMER_TYPE(WasmerHost, wasmer_host_call);
 
 #endif

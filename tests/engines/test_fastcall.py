@@ -9,10 +9,9 @@ from importlib.util import find_spec
 
 import pytest
 
-from anywasm.core.capabilities import Feature
 from anywasm.core.errors import ConcurrencyError
 from anywasm.core.gate import CallGate
-from anywasm.core.vm import VM
+from anywasm.core.registry import engine_statuses
 
 WAT = """(module %(imports)s
   (import "env" "i" (func $i (param i32) (result i32)))
@@ -169,6 +168,14 @@ for call in (kept.read, kept.write_u8):
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
+ENGINES = [
+    pytest.param(
+        status.name, marks=pytest.mark.skipif(status.error is not None, reason=str(status.error))
+    )
+    for status in engine_statuses()
+    if status.name != "null"
+]
+
 needs_extension = pytest.mark.skipif(
     find_spec("anywasm.engines._fastcall") is None, reason="the C extension was not built"
 )
@@ -184,14 +191,13 @@ def outcomes(
 
 
 @needs_extension
-@pytest.mark.capable(wasm=True)
+@pytest.mark.parametrize("engine", ENGINES)
 def test_both_ways_have_the_same_outcomes(
-    monkeypatch: pytest.MonkeyPatch, run_python: Run, assemble: Callable[[str], bytes], vm: VM
+    monkeypatch: pytest.MonkeyPatch, run_python: Run, assemble: Callable[[str], bytes], engine: str
 ) -> None:
-    vectors = Feature.SIMD in vm.capabilities.features and vm.name == "wasmtime"
-    wasm = assemble(WAT % (VECTORS if vectors else dict.fromkeys(VECTORS, "")))
-    in_c = outcomes(monkeypatch, run_python, wasm, vm.name, "1")
-    assert in_c == outcomes(monkeypatch, run_python, wasm, vm.name, "0")
+    wasm = assemble(WAT % (VECTORS if engine == "wasmtime" else dict.fromkeys(VECTORS, "")))
+    in_c = outcomes(monkeypatch, run_python, wasm, engine, "1")
+    assert in_c == outcomes(monkeypatch, run_python, wasm, engine, "0")
     assert len(in_c) > 700
 
 

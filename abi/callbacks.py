@@ -95,6 +95,11 @@ class Callbacks:
             function = _bind(instance, name, arity) if offered else None
             setattr(self, name.removeprefix("proxy_"), function)
 
+    def name(self, function: Callable[..., Any]) -> str | None:
+        """The name of a bound callback, or None for any other function."""
+        names = (f"proxy_{name}" for name, bound in vars(self).items() if bound is function)
+        return next(names, None)
+
 
 def bind_export(
     instance: Instance, name: str, arity: int, *, answers: bool = False

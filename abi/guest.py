@@ -80,6 +80,7 @@ class Guest:
         expires: The `time.monotonic` second by which the running call must be done.
         phase: The restricted phase that runs now, or none.
         failed: What broke it, or None.
+        failed_in: The callback, or other export, that ran then, or None.
         woken: Streams for which the running call asked something, other than the call's own.
         poster: How a job gets to run when the guest is free; called from any thread. Its owner sets
             it where others use the guest too; by default `run_soon`, for a guest with one thread.
@@ -109,6 +110,7 @@ class Guest:
         self.limits = limits or GuestLimits()
         self.memory = GuestMemory(self)
         self.failed: BaseException | None = None
+        self.failed_in: str | None = None
         self.woken: list[StreamContext] = []
         self.phase = Phase.START
         self.env = dict(plugin.env)
@@ -194,16 +196,17 @@ class Guest:
             finally:
                 instance.restore_deadline(outer_end)
         except BaseException as error:
-            self._fail(error)
+            self._fail(error, function)
             raise
         finally:
             self.effective, self.entered, self.expires = outer
             if self.entered is None and (self.woken or self._deferred):
                 self._after_call()
 
-    def _fail(self, error: BaseException) -> None:
+    def _fail(self, error: BaseException, function: Callable[..., Any]) -> None:
         if self.failed is None:
             self.failed = error
+            self.failed_in = self.callbacks.name(function)
             self.woken += [c for c in self._contexts.values() if isinstance(c, StreamContext)]
             self.callouts.close()
             if self.on_failed is not None:

@@ -95,14 +95,21 @@ class TrapError(AnyWasmError):
         kind: Why.
         backtrace: Guest frames, innermost first, each a function name or `func[INDEX]`; empty on
             engines without `capabilities.backtrace`.
+        offsets: Where in the module's bytes each of these frames stood; empty where the engine does
+            not tell, or runs other bytes than it was given.
     """
 
     def __init__(
-        self, kind: TrapKind, message: str | None = None, backtrace: tuple[str, ...] = ()
+        self,
+        kind: TrapKind,
+        message: str | None = None,
+        backtrace: tuple[str, ...] = (),
+        offsets: tuple[int, ...] = (),
     ) -> None:
         self.kind = kind
         self.message = message or kind.value
         self.backtrace = backtrace
+        self.offsets = offsets
         at = f" at {' < '.join(backtrace[:8])}" if backtrace else ""
         super().__init__(f"wasm trap: {self.message}{at}")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from anywasm.core.errors import PluginError
 
 
@@ -10,7 +12,15 @@ class PluginLoadError(PluginError):
 
 
 class PluginStartError(PluginError):
-    """The module was loaded but its guest could not be started and configured."""
+    """The module was loaded but its guest could not be started and configured.
+
+    Attributes:
+        phase: The callback that failed, or None where none had been called.
+    """
+
+    def __init__(self, message: str, phase: str | None = None) -> None:
+        self.phase = phase
+        super().__init__(message)
 
 
 class PluginNotFoundError(PluginError):
@@ -36,6 +46,22 @@ class PoolClosedError(PluginError):
 
 class FilterFailedError(PluginError):
     """A filter has no working instance, and its failure policy lets nothing pass."""
+
+
+class FilterStartingError(FilterFailedError):
+    """A filter has no working instance yet: one is being started in another thread.
+
+    Attributes:
+        wait: Has a job run once that has ended, well or not; in that other thread, or at once.
+        patience: Seconds for which it is worth waiting.
+    """
+
+    def __init__(
+        self, message: str, wait: Callable[[Callable[[], None]], None], patience: float
+    ) -> None:
+        self.wait = wait
+        self.patience = patience
+        super().__init__(message)
 
 
 class FunctionError(PluginError):

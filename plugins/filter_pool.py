@@ -7,34 +7,42 @@ bound to an instance for its life, and the loop keeps guest calls apart.
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
 from collections.abc import Callable
 
 from anywasm.core.errors import AnyWasmError, DeadlineExceededError
-from anywasm.plugins.errors import FilterFailedError, PoolClosedError
+from anywasm.plugins.errors import FilterFailedError, FilterStartingError, PoolClosedError
+from anywasm.plugins.failures import Circuit, Failure
 from anywasm.plugins.pool import Slot
 
 _log = logging.getLogger("anywasm.plugins")
+
+#: Seconds of starting an instance that a stream, and all others on its thread, may be held up by.
+#: What takes longer is done in another thread, and the streams that need it wait for it.
+CHEAP_START = 0.005
 
 
 class FilterPool:
     """A fixed number of instances. `bind` and `unbind` belong to one thread, the rest to any.
 
+    What becomes of streams without a working instance, the circuit's policy says. `fail_reload`: a
+    broken instance is replaced when the next stream comes, after growing pauses; `fail_closed`:
+    every stream fails until the plugin is reloaded; `fail_open`: streams pass without the filter
+    until then. An instance that only took too long is replaced under `fail_closed`, too: Envoy,
+    which has no deadline, has no rule.
+
     Args:
         plugin: The plugin's name, for messages.
         make: Makes and starts one instance; may raise any `AnyWasmError`.
         size: How many.
-        failure_policy: `fail_reload`: a broken instance is replaced when the next stream comes,
-            after growing pauses; `fail_closed`: every stream fails until the plugin is reloaded;
-            `fail_open`: streams pass without the filter until then. An instance that only took too
-            long is replaced under `fail_closed`, too: Envoy, which has no deadline, has no rule.
-        backoff: The first and the longest pause, in seconds.
+        circuit: Notes what breaks, and says when to try again.
+        report: Told about each failure.
+        patience: Seconds that a stream waits for an instance that is started in another thread;
+            None where it must be started in the one that binds streams.
 
     Attributes:
         replaced: How many instances were made in the place of broken ones.
-        last_failure: What broke the last one, or None.
     """
 
     def __init__(
@@ -42,24 +50,25 @@ class FilterPool:
         plugin: str,
         make: Callable[[], Slot],
         size: int,
-        failure_policy: str,
-        backoff: tuple[float, float],
+        circuit: Circuit | None = None,
+        report: Callable[[Failure], None] = lambda failure: None,
+        patience: float | None = None,
     ) -> None:
         self._plugin = plugin
         self._make = make
         self._size = size
-        self._policy = failure_policy
-        self._backoff = backoff
+        self._circuit = circuit or Circuit()
+        self._report = report
+        self._patience = patience
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._slots: list[Slot] = []
         self._closed = False
-        self._failures = 0
-        self._made_at = 0.0
-        self._retry_at = 0.0
-        self._stuck = False
+        #: Seconds of the fastest start: others were held up by something else.
+        self._start_seconds = float("inf")
+        #: What waits for the start that is under way; None while there is none.
+        self._waiting: list[Callable[[], None]] | None = None
         self.replaced = 0
-        self.last_failure: str | None = None
 
     def start(self) -> None:
         """Make all instances.
@@ -69,11 +78,17 @@ class FilterPool:
         """
         try:
             while len(self._slots) < self._size:
-                self._slots.append(self._make())
+                self._slots.append(self._start_one())
         except BaseException:
             self.close(0.0)
             raise
-        self._made_at = time.monotonic()
+        self._circuit.recovered()
+
+    def _start_one(self) -> Slot:
+        began = time.perf_counter()
+        slot = self._make()
+        self._start_seconds = min(self._start_seconds, time.perf_counter() - began)
+        return slot
 
     @property
     def slots(self) -> tuple[Slot, ...]:
@@ -91,10 +106,17 @@ class FilterPool:
         """How many instances serve no stream."""
         return sum(not slot.streams for slot in self.slots)
 
+    @property
+    def circuit(self) -> Circuit:
+        """Whether it serves, as of now."""
+        self._note_broken()
+        return self._circuit
+
     def bind(self) -> Slot | None:
         """The instance for a new stream: the one with the fewest; None where none is needed.
 
         Raises:
+            FilterStartingError: When there is none yet.
             FilterFailedError: When there is none, under `fail_closed` and `fail_reload`.
             PoolClosedError: After `close`.
         """
@@ -125,68 +147,109 @@ class FilterPool:
                 best.streams += 1
             return best, noted and working >= self._size
 
+    def _note_broken(self) -> None:
+        failures: list[Failure] = []
+        with self._lock:
+            for slot in self._slots:
+                error = slot.guest.failed
+                if error is None or slot.noted:
+                    continue
+                slot.noted = True
+                failures.append(Failure.of(error, slot.guest.failed_in))
+                self._circuit.broke(
+                    failures[-1],
+                    serving=self._working() > 0,
+                    stuck=isinstance(error, DeadlineExceededError),
+                )
+        for failure in failures:
+            self._report(failure)
+
     def _sort_out(self) -> None:
         """Drop broken instances that serve no stream any more, and note that they broke."""
+        self._note_broken()
         with self._lock:
-            broken = [slot for slot in self._slots if slot.guest.failed is not None]
-            for slot in broken:
-                if not slot.noted:
-                    slot.noted = True
-                    self._stuck = isinstance(slot.guest.failed, DeadlineExceededError)
-                    self._note_failure(str(slot.guest.failed))
-            gone = [slot for slot in broken if not slot.streams]
+            gone = [s for s in self._slots if s.guest.failed is not None and not s.streams]
             self._slots = [slot for slot in self._slots if slot not in gone]
         for slot in gone:
             self._close_quietly(slot)
 
-    def _note_failure(self, message: str) -> None:
-        """An instance that lived long breaks by accident; one that breaks at once, by nature."""
-        first, longest = self._backoff
-        now = time.monotonic()
-        self.last_failure = message
-        self._failures = 1 if now - self._made_at > longest else self._failures + 1
-        pause = 0.0
-        if self._failures > 1:
-            # More doublings than this only overflow.
-            pause = first * 2 ** min(self._failures - 2, 64)
-            pause = min(longest, pause) * random.uniform(0.8, 1.2)
-        self._retry_at = now + pause
-
     def _replace(self, needed: bool) -> bool:
         """Make an instance if the policy and the time allow it; whether it was made."""
-        if self._policy == "fail_open":
+        circuit = self._circuit
+        if circuit.policy == "fail_open":
             return False
-        if self._policy == "fail_closed" and not self._stuck:
-            if needed:
-                raise FilterFailedError(f"filter {self._plugin!r} has failed: {self.last_failure}")
-            return False
-        left = self._retry_at - time.monotonic()
-        if left > 0:
-            if needed:
-                raise FilterFailedError(
-                    f"filter {self._plugin!r} has failed: {self.last_failure}; "
-                    f"it is started again in {left:.1f} s"
-                )
-            return False
+        if not circuit.tries_again or circuit.pause:
+            if not needed:
+                return False
+            why = f"filter {self._plugin!r} has failed: {circuit.last and circuit.last.error}"
+            if circuit.tries_again:
+                why += f"; it is started again in {circuit.pause:.1f} s"
+            raise FilterFailedError(why)
+        if self._patience is not None and self._start_seconds > CHEAP_START:
+            self._replace_elsewhere()
+            if not needed:
+                return False
+            raise FilterStartingError(
+                f"filter {self._plugin!r} has failed and is being started again",
+                self._wait,
+                self._patience,
+            )
         try:
-            slot = self._make()
+            return self._make_another()
         except AnyWasmError as error:
-            self._note_failure(str(error))
-            _log.error("filter %s: cannot replace a broken instance: %s", self._plugin, error)
             if needed:
                 raise FilterFailedError(f"filter {self._plugin!r} cannot start: {error}") from error
             return False
-        self._made_at = time.monotonic()
-        self.replaced += 1
-        return self._add(slot)
 
-    def _add(self, slot: Slot) -> bool:
+    def _make_another(self) -> bool:
         with self._lock:
-            if not self._closed:
+            self._circuit.trying()
+        try:
+            slot = self._start_one()
+        except AnyWasmError as error:
+            failure = Failure.of(error)
+            with self._lock:
+                self._circuit.broke(failure, serving=self._working() > 0)
+            self._report(failure)
+            _log.error("filter %s: cannot replace a broken instance: %s", self._plugin, error)
+            raise
+        with self._lock:
+            added = not self._closed
+            if added:
                 self._slots.append(slot)
-                return True
-        self._close_quietly(slot)
-        return False
+                self._circuit.recovered()
+                self.replaced += 1
+        if not added:
+            self._close_quietly(slot)
+        return added
+
+    def _replace_elsewhere(self) -> None:
+        """Make one instance in another thread, unless that is under way."""
+        with self._lock:
+            if self._waiting is not None or self._closed:
+                return
+            self._waiting = []
+        name = f"anywasm-refill-{self._plugin}"
+        threading.Thread(target=self._make_elsewhere, name=name, daemon=True).start()
+
+    def _make_elsewhere(self) -> None:
+        try:
+            self._make_another()
+        except AnyWasmError:
+            pass  # it is noted
+        finally:
+            with self._lock:
+                waiting, self._waiting = self._waiting or [], None
+                self._changed.notify_all()
+            for job in waiting:
+                job()
+
+    def _wait(self, job: Callable[[], None]) -> None:
+        with self._lock:
+            if self._waiting is not None:
+                self._waiting.append(job)
+                return
+        job()
 
     def unbind(self, slot: Slot) -> None:
         """Note that a stream has ended."""
@@ -227,7 +290,7 @@ class FilterPool:
         made: list[Slot] = []
         try:
             while kept + len(made) < size:
-                made.append(self._make())
+                made.append(self._start_one())
         except BaseException:
             self._size = before
             for slot in made:
@@ -250,7 +313,8 @@ class FilterPool:
         with self._lock:
             self._closed = True
             self._changed.wait_for(
-                lambda: all(not slot.streams for slot in self._slots), max(0.0, drain)
+                lambda: self._waiting is None and all(not slot.streams for slot in self._slots),
+                max(0.0, drain),
             )
             free = [slot for slot in self._slots if not slot.streams]
             self._slots = [slot for slot in self._slots if slot.streams]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable
 from functools import cached_property
 from typing import TypeVar
 
+from anywasm.abi.context import RootContext
 from anywasm.abi.guest import Guest, GuestLimits
 from anywasm.abi.imports import blocks
 from anywasm.abi.plugin import PluginIdentity
@@ -15,6 +16,7 @@ from anywasm.core.errors import AnyWasmError
 from anywasm.core.module import Module
 from anywasm.plugins.config import PluginConfig
 from anywasm.plugins.errors import PluginStartError
+from anywasm.plugins.failures import Circuit, Failure, FailureLog
 from anywasm.plugins.filter_pool import FilterPool
 from anywasm.plugins.home import AnyThread, Home, OwnThread
 from anywasm.plugins.host import PluginHost
@@ -59,6 +61,7 @@ class Plugin:
         self.is_filter = config.name in host.filters
         self._host = host
         self._ids: set[str] = set()
+        self._failure_log = FailureLog(config.name, source.wasm)
         self._limits = GuestLimits(
             config.timeouts.start, config.timeouts.call, config.max_memory_bytes
         )
@@ -113,20 +116,42 @@ class Plugin:
     @cached_property
     def functions(self) -> InstancePool:
         """The instances of a function."""
-        return InstancePool(self.name, self._make_function, self.config.instance_num)
+        return InstancePool(
+            self.name,
+            self._make_function,
+            self.config.instance_num,
+            self._circuit("fail_reload"),
+            self._tell,
+        )
 
     @cached_property
     def filters(self) -> FilterPool:
         """The instances of a filter."""
         config = self.config
-        backoff = config.reload_backoff
         return FilterPool(
             self.name,
             self._make_filter,
             config.instance_num,
-            config.failure_policy,
-            (backoff.base, backoff.max),
+            self._circuit(config.failure_policy),
+            self._tell,
+            None if self.inline and self._thread_bound else config.timeouts.lease,
         )
+
+    def _circuit(self, policy: str) -> Circuit:
+        backoff = self.config.reload_backoff
+        return Circuit(policy, (backoff.base, backoff.max))
+
+    @property
+    def circuit(self) -> Circuit:
+        """Whether it serves, since when, and why not."""
+        return self.pool.circuit
+
+    def _tell(self, failure: Failure) -> None:
+        def placed(before: Failure, after: Failure) -> None:
+            if self.pool.circuit.last is before:
+                self.pool.circuit.last = after
+
+        self._failure_log.write(failure, placed)
 
     @property
     def pool(self) -> FilterPool | InstancePool:
@@ -142,7 +167,7 @@ class Plugin:
             guest = self._make_guest()
             try:
                 self._learn_id(guest)
-                slot = Slot(guest, guest.create_root(self.identity), home)
+                slot = Slot(guest, self._start(guest), home)
             except BaseException:
                 guest.close()
                 raise
@@ -161,7 +186,7 @@ class Plugin:
             guest = self._make_guest()
             poster = guest.poster = Poster(guest, home)
             try:
-                slot = Slot(guest, guest.create_root(self.identity), home)
+                slot = Slot(guest, self._start(guest), home)
             except BaseException:
                 guest.close()
                 raise
@@ -181,7 +206,9 @@ class Plugin:
 
         def make_vm() -> SharedVm:
             home = self._new_home()
-            guest = _at(home, self._make_guest)
+            # As in `_make_filter`: what need not be done there holds nobody up.
+            anywhere = self.inline and not self._thread_bound
+            guest = self._make_guest() if anywhere else _at(home, self._make_guest)
             poster = guest.poster = Poster(guest, home)
             poster.open()
             return SharedVm(guest, home)
@@ -191,7 +218,7 @@ class Plugin:
 
         def make() -> Slot:
             try:
-                root = vm.guest.create_root(self.identity)
+                root = self._start(vm.guest)
             except BaseException:
                 if vms.leave(vm):
                     vm.guest.close()
@@ -211,9 +238,17 @@ class Plugin:
         guest = self._make_guest()
         guest.poster = lambda job: None  # nothing that it asks for is answered
         try:
-            guest.create_root(self.identity)
+            self._start(guest)
         finally:
             guest.close()
+
+    def _start(self, guest: Guest) -> RootContext:
+        try:
+            return guest.create_root(self.identity)
+        except AnyWasmError as error:
+            if guest.failed_in is None:
+                raise
+            raise PluginStartError(f"{guest.failed_in}: {error}", guest.failed_in) from error
 
     def _make_guest(self) -> Guest:
         return Guest(self.module, self.identity, self._host.services, self._limits)

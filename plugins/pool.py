@@ -14,13 +14,10 @@ from anywasm.abi.context import RootContext
 from anywasm.abi.guest import Guest
 from anywasm.core.errors import AnyWasmError
 from anywasm.plugins.errors import FunctionBusyError, PoolClosedError
+from anywasm.plugins.failures import Circuit, Failure
 from anywasm.plugins.home import Home
 
 _log = logging.getLogger("anywasm.plugins")
-
-#: Seconds before a broken instance is replaced again, doubled per failure in a row up to the last.
-RETRY_FIRST = 0.1
-RETRY_LAST = 30.0
 
 #: Seconds that an answer or a tick waits for its instance.
 POST_WAIT = 30.0
@@ -73,11 +70,23 @@ class InstancePool:
         plugin: The plugin's name, for messages.
         make: Makes and starts one instance; may raise any `AnyWasmError`.
         size: How many.
+        circuit: Notes what breaks, and says how long to wait when none can be made.
+        report: Told about each failure.
     """
 
-    def __init__(self, plugin: str, make: Callable[[], Slot], size: int) -> None:
+    def __init__(
+        self,
+        plugin: str,
+        make: Callable[[], Slot],
+        size: int,
+        circuit: Circuit | None = None,
+        report: Callable[[Failure], None] = lambda failure: None,
+    ) -> None:
         self._plugin = plugin
         self._make = make
+        self._report = report
+        #: Whether it serves.
+        self.circuit = circuit or Circuit()
         self._changed = threading.Condition()
         self._idle: deque[Slot] = deque()
         self._queue: deque[object] = deque()
@@ -103,6 +112,7 @@ class InstancePool:
     def _add(self, slot: Slot) -> None:
         with self._changed:
             if not self._closed and len(self._slots) < self._size:
+                self.circuit.recovered()
                 self._slots.add(slot)
                 self._idle.append(slot)
                 self._changed.notify_all()
@@ -211,6 +221,7 @@ class InstancePool:
             slot: The instance.
             done: Whether its stream has ended, too; False while it is paused.
         """
+        failure: Failure | None = None
         with self._changed:
             if done:
                 slot.streams -= 1
@@ -222,12 +233,17 @@ class InstancePool:
             if slot in self._slots:
                 if broken or surplus:
                     self._slots.discard(slot)
+                    if slot.guest.failed is not None:
+                        failure = Failure.of(slot.guest.failed, slot.guest.failed_in)
+                        self.circuit.broke(failure, serving=bool(self._slots))
                 else:
                     self._idle.append(slot)
             self._changed.notify_all()
             refill = broken and not self._closed and not self._refilling
             if refill:
                 self._refilling = True
+        if failure is not None:
+            self._report(failure)
         if last and (broken or surplus):
             self._close_quietly(slot)
         if refill:
@@ -235,19 +251,22 @@ class InstancePool:
             threading.Thread(target=self._refill, name=name, daemon=True).start()
 
     def _refill(self) -> None:
-        pause = RETRY_FIRST
         while True:
             with self._changed:
                 if self._closed or len(self._slots) >= self._size:
                     self._refilling = False
                     return
+                self.circuit.trying()
             try:
                 slot = self._make()
             except Exception as error:
                 _log.error("plugin %s: cannot replace a broken instance: %s", self._plugin, error)
+                failure = Failure.of(error)
                 with self._changed:
-                    self._changed.wait_for(lambda: self._closed, pause)
-                pause = min(2 * pause, RETRY_LAST)
+                    self.circuit.broke(failure, serving=bool(self._slots))
+                self._report(failure)
+                with self._changed:
+                    self._changed.wait_for(lambda: self._closed, self.circuit.pause)
             else:
                 self.replaced += 1
                 self._add(slot)

@@ -20,6 +20,7 @@ from anywasm.sdk.guests import header_path
 
 _log = logging.getLogger(__name__)
 
+_STRIP = "-Wl,--strip-all"
 #: What every guest is compiled and linked with, after the compiler's name. The features are those
 #: that all built-in engines run: wasm3 has neither reference types nor passive data.
 COMPILER_FLAGS = (
@@ -31,7 +32,7 @@ COMPILER_FLAGS = (
     "-Wextra",
     "-nostdlib",
     "-Wl,--no-entry",
-    "-Wl,--strip-all",
+    _STRIP,
     # The stack comes first in memory, so that running over it traps. Zig's default is 1 MiB.
     "-Wl,-z,stack-size=16384",
 )
@@ -59,7 +60,7 @@ class BuildError(AnyWasmError):
         super().__init__(f"cannot build {source}: {reason}" + (diagnostics and f"\n{diagnostics}"))
 
 
-def build_guest(source: Path, output: Path | None = None) -> Path:
+def build_guest(source: Path, output: Path | None = None, *, debug: bool = False) -> Path:
     """Compiles one C or C++ file to a WebAssembly module for proxy-wasm hosts.
 
     The bytes depend on the source, the headers and the version of `ziglang` only, not on folders or
@@ -69,6 +70,8 @@ def build_guest(source: Path, output: Path | None = None) -> Path:
     Args:
         source: The file, `.c`, `.cc`, `.cpp` or `.cxx`; `proxywasm.h` is on its include path.
         output: Where the module goes; by default beside the source, with the suffix `.wasm`.
+        debug: Whether the module keeps names and lines of the source, for backtraces; its bytes
+            then depend on the source's folder, too.
 
     Returns:
         The path of the module.
@@ -89,15 +92,18 @@ def build_guest(source: Path, output: Path | None = None) -> Path:
         )
     output = source.with_suffix(".wasm") if output is None else output
     with tempfile.TemporaryDirectory(prefix="anywasm-build-") as scratch:
-        module = _compile(source, language, Path(scratch))
+        module = _compile(source, language, Path(scratch), debug)
     _write(source, output, module)
     return output
 
 
-def _compile(source: Path, language: Sequence[str], scratch: Path) -> bytes:
+def _compile(source: Path, language: Sequence[str], scratch: Path, debug: bool) -> bytes:
     module = scratch / "guest.wasm"
     caches = {"ZIG_GLOBAL_CACHE_DIR": str(scratch), "ZIG_LOCAL_CACHE_DIR": str(scratch)}
     command = [sys.executable, "-m", "ziglang", *language, *COMPILER_FLAGS]
+    if debug:
+        command.remove(_STRIP)
+        command.append("-g")
     # Absolute paths, since a relative one may begin with a dash.
     command += [f"-I{header_path().parent}", "-o", str(module), str(source.absolute())]
     run = subprocess.run(
@@ -146,13 +152,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m anywasm.sdk.build", description=__doc__)
     parser.add_argument("source", nargs="?", type=Path, help="C or C++ file; default: all guests")
     parser.add_argument("-o", "--output", type=Path, help="module; default: beside the source")
+    parser.add_argument("-g", "--debug", action="store_true", help="keep lines for backtraces")
     options = parser.parse_args(arguments)
     if options.output and not options.source:
         parser.error("--output needs a source")
     logging.basicConfig(format="%(message)s")
     try:
         if options.source:
-            built: tuple[Path, ...] = (build_guest(options.source, options.output),)
+            built: tuple[Path, ...] = (
+                build_guest(options.source, options.output, debug=options.debug),
+            )
         else:
             built = build_all()
     except AnyWasmError as error:

@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 
 from anywasm.abi.enums import MetricType
 from anywasm.abi.metrics import BUCKETS, GuestMetrics
+from anywasm.plugins.failures import CircuitState
 from anywasm.plugins.manager import PluginManager
 from anywasm.server.http import Counters, Listener
 
@@ -108,14 +109,41 @@ class _PluginCollector(Collector):
         replaced = CounterMetricFamily(
             "anywasm_plugin_replaced_instances", "Broken instances replaced.", labels=("plugin",)
         )
+        failures = CounterMetricFamily(
+            "anywasm_plugin_failures",
+            "Instances of the version that serves that broke or did not start.",
+            labels=("plugin",),
+        )
+        circuit = GaugeMetricFamily(
+            "anywasm_plugin_circuit",
+            "1 for the state of a plugin's circuit: open while no instance works.",
+            labels=("plugin", "state"),
+        )
+        since = GaugeMetricFamily(
+            "anywasm_plugin_circuit_since_seconds",
+            "When that state began, in seconds since the epoch.",
+            labels=("plugin",),
+        )
+        next_try = GaugeMetricFamily(
+            "anywasm_plugin_circuit_next_try_seconds",
+            "When an instance may be started, in seconds since the epoch; only while open.",
+            labels=("plugin",),
+        )
         for wrapper in self._manager.list():
+            status = wrapper.plugin.circuit
+            failures.add_metric((wrapper.name,), status.failures)
+            since.add_metric((wrapper.name,), status.since)
+            if status.next_try is not None:
+                next_try.add_metric((wrapper.name,), status.next_try)
+            for state in CircuitState:
+                circuit.add_metric((wrapper.name, state.value), status.state is state)
             pool = wrapper.plugin.pool
             idle, all_ = pool.idle, len(pool.slots)
             size.add_metric((wrapper.name, "idle"), idle)
             size.add_metric((wrapper.name, "busy"), max(0, all_ - idle))
             reloads.add_metric((wrapper.name,), wrapper.reloads)
             replaced.add_metric((wrapper.name,), pool.replaced)
-        return (size, reloads, replaced)
+        return (size, reloads, replaced, failures, circuit, since, next_try)
 
 
 class _GuestCollector(Collector):

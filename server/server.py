@@ -22,7 +22,7 @@ from anywasm.plugins.preload import preload
 from anywasm.plugins.router import FunctionRouter
 from anywasm.plugins.watcher import PluginWatcher
 from anywasm.server.admin import LocalAdministration
-from anywasm.server.filters import AccessLog, FilterListener, IdleWatch, RouteTable
+from anywasm.server.filters import AccessLog, FilterListener, FilterPlaces, IdleWatch, RouteTable
 from anywasm.server.functions import FunctionRoute
 from anywasm.server.http import HandlerFactory, Listener, buffered
 from anywasm.server.listeners import listen
@@ -59,6 +59,7 @@ class Server:
         self.listeners: dict[str, Listener] = {}
         self.admin: AdminListener | None = None
         self.clusters = UpstreamClusters()
+        self._places = FilterPlaces()
         self._stores: dict[str, StateStore] = {}
         self._access_logs: list[AccessLog] = []
         self._executor = ThreadPoolExecutor(WAITING_THREADS, "anywasm-wait")
@@ -115,6 +116,7 @@ class Server:
         host = PluginHost(services, compiler, filters=filters, filter_home=lambda: home)
         self.manager = PluginManager(host, config.drain_timeout)
         self.manager.add_handler(self.router)
+        self.manager.add_handler(self._places)
         self.metrics = Metrics(self.manager, services.metrics)
         self.administration = LocalAdministration(self.manager, self.router, self.metrics)
         for name, store in config.state_stores.items():
@@ -169,7 +171,7 @@ class Server:
         if access_log is not None:
             self._access_logs.append(access_log)
         return FilterListener(
-            filters=tuple(self.manager.get(name) for name in config.filters or ()),
+            filters=tuple(self._places.get(name) for name in config.filters or ()),
             table=RouteTable(config.routes),
             clusters=self.clusters,
             virtual_host=config.virtual_host,

@@ -91,7 +91,9 @@ def _convert(native: Exception, otherwise: Callable[[str], AnyWasmError]) -> Any
     message = "; ".join(_PREFIX.sub("", cause, count=1) for cause in causes if cause.strip())
     if isinstance(native, wasmtime.Trap):
         kind = _KINDS.get(native.trap_code, TrapKind.OTHER) if native.trap_code else TrapKind.OTHER
-        return TrapError(kind, message, tuple(map(_frame_name, native.frames)))
+        frames = native.frames
+        names = tuple(map(_frame_name, frames))
+        return TrapError(kind, message, names, tuple(frame.module_offset for frame in frames))
     if any(words in message for words in _OUT_OF_MEMORY):
         return OutOfMemoryError(message)
     return otherwise(message)

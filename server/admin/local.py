@@ -106,4 +106,5 @@ def _describe(wrapper: PluginWrapper) -> dict[str, Any]:
         "replaced_instances": plugin.pool.replaced,
         "reloads": wrapper.reloads,
         "last_error": wrapper.last_error,
+        "circuit": plugin.circuit.describe(),
     }

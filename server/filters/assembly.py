@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from anywasm.plugins.errors import FilterFailedError, PoolClosedError
-from anywasm.plugins.wrapper import PluginWrapper
+from anywasm.plugins.errors import FilterFailedError, FilterStartingError, PoolClosedError
 from anywasm.server.filters.direction import Sink
 from anywasm.server.filters.failed_stage import FailedStage
+from anywasm.server.filters.places import FilterPlace
 from anywasm.server.filters.stage import FilterStage
+from anywasm.server.filters.waiting import WaitingStage
 
 if TYPE_CHECKING:
     from anywasm.server.filters.chain import FilterChain
@@ -18,11 +19,26 @@ _log = logging.getLogger("anywasm.server.filters")
 
 
 def assemble(chain: FilterChain, router: Sink, downstream: Sink) -> None:
-    """Bind an instance of every filter and link them up between router and client."""
+    """Bind an instance of every filter and link them up between router and client.
+
+    Where one has no instance yet because it is just being started, the request waits for it.
+    """
+    try:
+        _link(chain, router, downstream, may_wait=True)
+    except FilterStartingError as starting:
+        for stage in chain.stages:  # they must not be kept from others meanwhile
+            stage.end()
+        chain.stages.clear()
+        chain.request_way = WaitingStage(
+            chain, starting, lambda: _link(chain, router, downstream, may_wait=False)
+        )
+
+
+def _link(chain: FilterChain, router: Sink, downstream: Sink, *, may_wait: bool) -> None:
     places: list[FilterStage | FailedStage] = []
     response_way = downstream
-    for wrapper in chain.listener.filters:
-        place = _bind(chain, wrapper)
+    for filter_place in chain.listener.filters:
+        place = _bind(chain, filter_place, may_wait=may_wait)
         if place is None:
             continue
         places.append(place)
@@ -37,17 +53,24 @@ def assemble(chain: FilterChain, router: Sink, downstream: Sink) -> None:
     chain.request_way, chain.response_way = request_way, response_way
 
 
-def _bind(chain: FilterChain, wrapper: PluginWrapper) -> FilterStage | FailedStage | None:
+def _bind(
+    chain: FilterChain, place: FilterPlace, *, may_wait: bool
+) -> FilterStage | FailedStage | None:
     while True:
-        plugin = wrapper.plugin
+        plugin = place.plugin
+        if plugin is None:
+            _log.warning("filter %r is not installed", place.name)
+            return FailedStage(chain, place.name)
         try:
             slot = plugin.filters.bind()
         except FilterFailedError as error:
+            if may_wait and isinstance(error, FilterStartingError):
+                raise
             _log.warning("%s", error)
-            return FailedStage(chain, wrapper.name)
+            return FailedStage(chain, place.name)
         except PoolClosedError:
-            if wrapper.plugin is not plugin:
+            if place.plugin is not plugin:
                 continue  # it was replaced just now
-            _log.warning("filter %r was removed", wrapper.name)
-            return FailedStage(chain, wrapper.name)
+            _log.warning("filter %r was removed", place.name)
+            return FailedStage(chain, place.name)
         return None if slot is None else FilterStage(chain, plugin, slot)

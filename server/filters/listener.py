@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from anywasm.plugins.wrapper import PluginWrapper
 from anywasm.server.filters.access_log import AccessLog
 from anywasm.server.filters.chain import FilterChain
 from anywasm.server.filters.idle import IdleWatch
+from anywasm.server.filters.places import FilterPlace
 from anywasm.server.filters.route import RouteTable
 from anywasm.server.http import HttpExchange
 from anywasm.server.upstream import UpstreamClusters
@@ -20,7 +20,7 @@ class FilterListener:
     """Makes the chain of each exchange; the handler factory of a filter listener.
 
     Attributes:
-        filters: The filters in request order; each is asked for its version per stream.
+        filters: The places of the filters in request order; each stream looks who serves there.
         table: The routes.
         clusters: The upstreams.
         virtual_host: The name of the routes (property `xds.virtual_host_name`).
@@ -35,7 +35,7 @@ class FilterListener:
         loop: The event loop.
     """
 
-    filters: tuple[PluginWrapper, ...]
+    filters: tuple[FilterPlace, ...]
     table: RouteTable
     clusters: UpstreamClusters
     virtual_host: str

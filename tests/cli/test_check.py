@@ -317,7 +317,7 @@ FAILURES = {
     "no_abi": "missing or unknown proxy-wasm ABI: it exports no proxy_abi_version_*",
     "imports": "imports what this host does not provide to proxy-wasm 0.2.1: env.proxy_no_such",
     "refuses": "the guest refused to start: proxy_on_configure returned false",
-    "traps": "cannot start: wasm trap: wasm `unreachable` instruction",
+    "traps": "cannot start: proxy_on_vm_start: wasm trap: wasm `unreachable` instruction",
     "pinned": f"has sha256 {SHA256}, but {'0' * 64} is pinned; pin the new checksum",
     "missing": "missing.wasm: No such file or directory",
 }

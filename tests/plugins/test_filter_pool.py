@@ -12,8 +12,9 @@ import pytest
 
 from anywasm.abi.host import HostServices
 from anywasm.core.errors import AnyWasmError, DeadlineExceededError, TrapError
+from anywasm.plugins import filter_pool
 from anywasm.plugins.config import PluginConfig
-from anywasm.plugins.errors import FilterFailedError, PoolClosedError
+from anywasm.plugins.errors import FilterFailedError, FilterStartingError, PoolClosedError
 from anywasm.plugins.filter_pool import FilterPool
 from anywasm.plugins.host import PluginHost
 from anywasm.plugins.manager import PluginManager
@@ -61,6 +62,12 @@ class Filters:
         name = "trap" if error is TrapError else "loop"
         with pytest.raises(error):
             slot.guest.call(slot.root, slot.guest.instance.exports[name], limit=0.05)
+
+
+@pytest.fixture(autouse=True)
+def _started_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy the machine is: only what is meant to starts instances in other threads."""
+    monkeypatch.setattr(filter_pool, "CHEAP_START", float("inf"))
 
 
 @pytest.fixture
@@ -296,3 +303,86 @@ def test_nothing_is_left_of_a_filter_that_refuses(filters: Filters) -> None:
     with pytest.raises(AnyWasmError, match="refused to start"):
         filters.add(life={"on_configure": REFUSES}, instance_num=3)
     assert filters.manager.list() == ()
+
+
+def test_one_whose_start_takes_long_is_started_in_another_thread(
+    filters: Filters, monkeypatch: pytest.MonkeyPatch, later: Later
+) -> None:
+    monkeypatch.setattr(filter_pool, "CHEAP_START", 0.0)
+    pool = filters.add()
+    slot = filters.bound(pool)
+    filters.break_(slot)
+    pool.unbind(slot)
+    make = pool._make
+    threads: list[threading.Thread] = []
+    may_start = threading.Event()
+
+    def make_slowly() -> Slot:
+        threads.append(threading.current_thread())
+        assert may_start.wait(20)
+        return make()
+
+    monkeypatch.setattr(pool, "_make", make_slowly)
+    for _ in range(3):
+        with pytest.raises(FilterStartingError) as caught:
+            pool.bind()
+    assert pool.circuit.state == "half_open"
+    started = threading.Event()
+    caught.value.wait(started.set)
+    may_start.set()
+    assert started.wait(20)
+    pool.unbind(filters.bound(pool))
+    assert pool.circuit.state == "closed"
+    assert [thread is threading.main_thread() for thread in threads] == [False]
+    late = threading.Event()
+    caught.value.wait(late.set)
+    assert late.is_set()
+
+
+def test_a_closed_pool_keeps_nothing_that_is_being_started(
+    filters: Filters, monkeypatch: pytest.MonkeyPatch, later: Later
+) -> None:
+    monkeypatch.setattr(filter_pool, "CHEAP_START", 0.0)
+    pool = filters.add()
+    slot = filters.bound(pool)
+    filters.break_(slot)
+    pool.unbind(slot)
+    make = pool._make
+    made: list[Slot] = []
+
+    def make_when_closed() -> Slot:
+        while not pool._closed:
+            threading.Event().wait(0.001)
+        made.append(make())
+        return made[0]
+
+    monkeypatch.setattr(pool, "_make", make_when_closed)
+    with pytest.raises(FilterStartingError):
+        pool.bind()
+    assert later(pool.close, 20.0).result(20)
+    assert pool.slots == ()
+    assert made[0].guest.instance.closed
+
+
+@pytest.mark.parametrize(
+    ("policy", "state", "tried"),
+    [("fail_reload", "open", True), ("fail_closed", "open", False), ("fail_open", "open", False)],
+)
+def test_the_circuit_tells_what_happened(
+    filters: Filters, policy: str, state: str, tried: bool
+) -> None:
+    pool = filters.add(failure_policy=policy, reload_backoff={"base": 60, "max": 60})
+    began = pool.circuit.since
+    assert (pool.circuit.state, pool.circuit.failures, pool.circuit.last) == ("closed", 0, None)
+    for _ in range(2 if tried else 1):
+        slot = filters.bound(pool)
+        filters.break_(slot)
+        pool.unbind(slot)
+    circuit = pool.circuit
+    told = circuit.describe()
+    assert (told["state"], told["failure_policy"]) == (state, policy)
+    assert began < told["since"]
+    assert "unreachable" in told["last_failure"]["error"]
+    # 60 s, and up to a fifth more or less.
+    assert (told["next_try"] is not None) is tried
+    assert not tried or 45 < told["next_try"] - told["since"] < 75

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from anywasm.core.errors import AnyWasmError, TrapError, TrapKind
-from anywasm.plugins import pool as pool_module
 from anywasm.plugins.errors import FunctionBusyError, PoolClosedError
+from anywasm.plugins.failures import Circuit
 from anywasm.plugins.home import AnyThread
 from anywasm.plugins.pool import InstancePool, Slot
 
@@ -27,6 +27,7 @@ class FakeGuest:
 
     def __init__(self) -> None:
         self.failed: BaseException | None = None
+        self.failed_in: str | None = None
         self.closed = 0
 
     def close(self) -> None:
@@ -68,8 +69,8 @@ def pools(maker: Maker) -> Iterator[Callable[[int], InstancePool]]:
     """Starts pools, and holds each to its word at the end: all is closed, once."""
     made: list[InstancePool] = []
 
-    def start(size: int) -> InstancePool:
-        made.append(InstancePool("p", maker, size))
+    def start(size: int, circuit: Circuit | None = None) -> InstancePool:
+        made.append(InstancePool("p", maker, size, circuit))
         made[-1].start()
         return made[-1]
 
@@ -182,11 +183,8 @@ def test_a_broken_instance_is_replaced(pools: Any, maker: Maker) -> None:
     assert slot not in pool.slots
 
 
-def test_a_replacement_is_tried_until_it_works(
-    pools: Any, maker: Maker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pool_module, "RETRY_FIRST", 0.001)
-    pool = pools(1)
+def test_a_replacement_is_tried_until_it_works(pools: Any, maker: Maker) -> None:
+    pool = pools(1, Circuit(backoff=(0.001, 0.002)))
     maker.failing = 4
     slot = pool.acquire(soon())
     slot.guest.fail()

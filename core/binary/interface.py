@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from anywasm.core.binary.expressions import skip_expression
 from anywasm.core.binary.sections import SectionId, sections
@@ -17,6 +17,7 @@ from anywasm.core.types import (
     CustomSection,
     ExportType,
     ImportType,
+    MemoryType,
     TagType,
 )
 
@@ -43,6 +44,7 @@ class ModuleInterface:
         custom_sections: In the module's order and multiplicity.
         start: Index of the start function, if there is one.
         functions: How many functions it has, the imported ones among them.
+        memories: All its memories, the imported ones first.
     """
 
     imports: tuple[ImportType, ...] = ()
@@ -50,6 +52,7 @@ class ModuleInterface:
     custom_sections: tuple[CustomSection, ...] = ()
     start: int | None = None
     functions: int = 0
+    memories: tuple[MemoryType, ...] = ()
 
 
 def read_interface(wasm: bytes) -> ModuleInterface:
@@ -78,6 +81,7 @@ def read_interface(wasm: bytes) -> ModuleInterface:
         tuple(reader.custom_sections),
         reader.start,
         reader.functions,
+        reader.memories,
     )
 
 
@@ -98,6 +102,10 @@ class _InterfaceReader:
     @property
     def functions(self) -> int:
         return len(self._spaces[_FUNCTION]) + len(self._functions)
+
+    @property
+    def memories(self) -> tuple[MemoryType, ...]:
+        return tuple(cast("list[MemoryType]", self._spaces[_MEMORY]))
 
     def read(self, section: Section) -> None:
         read = self._READERS.get(section.id)

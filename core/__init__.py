@@ -20,6 +20,7 @@ from anywasm.core.errors import (
     OutOfMemoryError,
     PluginError,
     StateStoreError,
+    TableBoundsError,
     TrapError,
     TrapKind,
     UnsupportedError,
@@ -37,6 +38,8 @@ from anywasm.core.registry import (
     get_wasm_engine,
     known_engines,
 )
+from anywasm.core.store import Store
+from anywasm.core.tables import Table
 from anywasm.core.vm import ENGINE_API_VERSION, VM
 
 __all__ = [
@@ -67,6 +70,9 @@ __all__ = [
     "PluginError",
     "ResourceLimits",
     "StateStoreError",
+    "Store",
+    "Table",
+    "TableBoundsError",
     "TrapError",
     "TrapKind",
     "UnsupportedError",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from anywasm.core.types import ExternKind
+from anywasm.core.types import NUMERIC, ExternKind, ValueType
 
 
 class Feature(str, Enum):
@@ -50,6 +50,7 @@ class Capabilities:
         backtrace: Traps carry the guest's frames.
         memory_moves: Growth may move the memory; cached addresses do not survive it.
         imports: The kinds of import that can be given.
+        values: The types of value that can cross between host and guest.
         features: The WebAssembly features beyond the first version.
     """
 
@@ -64,4 +65,10 @@ class Capabilities:
     backtrace: bool = False
     memory_moves: bool = False
     imports: frozenset[ExternKind] = frozenset({ExternKind.FUNCTION})
+    values: frozenset[ValueType] = NUMERIC
     features: frozenset[Feature] = field(default_factory=frozenset)
+
+    @property
+    def linking(self) -> bool:
+        """Whether instances can share more than functions, in a store of `VM.new_store`."""
+        return self.imports != {ExternKind.FUNCTION}

@@ -153,6 +153,10 @@ class MemoryBoundsError(AnyWasmError, IndexError):
     """A host access fell outside the guest's memory."""
 
 
+class TableBoundsError(AnyWasmError, IndexError):
+    """A host access fell outside a table, or a table cannot grow."""
+
+
 class ClosedError(AnyWasmError):
     """The object was used after its `close()`."""
 

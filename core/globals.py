@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Any
 
 from anywasm.core.errors import ArgumentError
 from anywasm.core.gate import CallGate
 from anywasm.core.marshal import value_export
-from anywasm.core.types import FuncType, GlobalType
+from anywasm.core.types import FuncType, GlobalType, ValueType
 
 
 class Global(ABC):
@@ -22,10 +23,10 @@ class Global(ABC):
 
     @property
     @abstractmethod
-    def value(self) -> int | float:
+    def value(self) -> Any:
         """The current value; ints come unsigned, as everywhere at the seam.
 
-        Setting it takes the same numbers as an argument of that type.
+        Setting it takes the same values as an argument of that type.
 
         Raises:
             ArgumentError: When set to a value of another type or range, or when not mutable.
@@ -34,7 +35,7 @@ class Global(ABC):
 
     @value.setter
     @abstractmethod
-    def value(self, value: float) -> None: ...
+    def value(self, value: Any) -> None: ...
 
 
 class ValueGlobal(Global):
@@ -47,6 +48,7 @@ class ValueGlobal(Global):
         get: The binding's way to read it.
         put: The binding's way to set it; not called for one that is not mutable.
         signed: Which ints the binding takes.
+        others: What it takes beside numbers (see `anywasm.core.marshal.value_export`).
     """
 
     def __init__(
@@ -54,27 +56,28 @@ class ValueGlobal(Global):
         name: str,
         type: GlobalType,
         gate: CallGate,
-        get: Callable[[], float],
-        put: Callable[[float], object],
+        get: Callable[[], Any],
+        put: Callable[[Any], object],
         *,
         signed: bool,
+        others: frozenset[ValueType] = frozenset(),
     ) -> None:
-        def store(value: float) -> None:
+        def store(value: Any) -> None:
             put(value)
 
         self.type = type
         self._name = name
         reads, writes = FuncType((), (type.value,)), FuncType((type.value,), ())
-        self._get = value_export(name, reads, gate, get, signed=signed)
-        self._set = value_export(name, writes, gate, store, signed=signed)
+        self._get = value_export(name, reads, gate, get, signed=signed, others=others)
+        self._set = value_export(name, writes, gate, store, signed=signed, others=others)
 
     @property
-    def value(self) -> int | float:
+    def value(self) -> Any:
         """The current value; see `Global.value`."""
-        return self._get()  # type: ignore[no-any-return]
+        return self._get()
 
     @value.setter
-    def value(self, value: float) -> None:
+    def value(self, value: Any) -> None:
         if not self.type.mutable:
             raise ArgumentError(f"global {self._name!r} is not mutable")
         self._set(value)

@@ -14,27 +14,39 @@ from anywasm.core.gate import CallGate, Deadline
 from anywasm.core.globals import Global
 from anywasm.core.marshal import value_bits
 from anywasm.core.memory import Memory
-from anywasm.core.types import ExportType, ExternKind, FuncType, MemoryType
+from anywasm.core.tables import Table
+from anywasm.core.types import (
+    ExportType,
+    ExternKind,
+    FuncType,
+    GlobalType,
+    MemoryType,
+    TableType,
+)
 
 if TYPE_CHECKING:
     from anywasm.core.module import Module
+    from anywasm.core.store import Store
 
-Export = Callable[..., Any] | Memory | Global
+Export = Callable[..., Any] | Memory | Table | Global
 _Self = TypeVar("_Self", bound="Instance")
 
 
 class Exports(Mapping[str, Any]):
     """The exports by name, in the module's order; each is bound once, when first asked for.
 
-    A function is a plain callable, a memory a `Memory`, a global a `Global`.
+    A function is a plain callable, a memory a `Memory`, a table a `Table`, a global a `Global`.
+
+    Attributes:
+        types: The types of the exports, by name.
     """
 
-    __slots__ = ("_bind", "_bound", "_types")
+    __slots__ = ("_bind", "_bound", "types")
 
     def __init__(
         self, types: Mapping[str, ExportType], bind: Callable[[ExportType], Export]
     ) -> None:
-        self._types = types
+        self.types = types
         self._bind = bind
         self._bound: dict[str, Any] = {}
 
@@ -44,28 +56,28 @@ class Exports(Mapping[str, Any]):
         except KeyError:
             pass
         try:
-            export = self._types[name]
+            export = self.types[name]
         except (KeyError, TypeError):
-            known = ", ".join(self._types) or "none"
+            known = ", ".join(self.types) or "none"
             raise ExportNotFoundError(f"no export named {name!r}; exports: {known}") from None
         bound = self._bound[name] = self._bind(export)
         return bound
 
     def __contains__(self, name: object) -> bool:
-        return name in self._types
+        return name in self.types
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._types)
+        return iter(self.types)
 
     def __len__(self) -> int:
-        return len(self._types)
+        return len(self.types)
 
     def bound(self) -> tuple[Any, ...]:
         """Those that were asked for, as they were handed out."""
         return tuple(self._bound.values())
 
     def __repr__(self) -> str:
-        return f"<Exports {', '.join(self._types)}>"
+        return f"<Exports {', '.join(self.types)}>"
 
 
 class Instance(ABC):
@@ -79,12 +91,16 @@ class Instance(ABC):
     Attributes:
         module: The module it was made from.
         exports: Everything it exports, by name.
+        store: What it shares with other instances; None when it shares nothing.
     """
 
-    def __init__(self, module: Module, gate: CallGate) -> None:
+    def __init__(self, module: Module, gate: CallGate, store: Store | None = None) -> None:
         self.module = module
+        self.store = store
         self._gate = gate
         self.exports = Exports(module.exports_by_name, self._bind)
+        if store is not None:
+            store._instances.append(self)
 
     # --- what an engine provides ---
 
@@ -100,9 +116,13 @@ class Instance(ABC):
     def _bind_global(self, export: ExportType) -> Global:
         """The exported global."""
 
+    def _bind_table(self, export: ExportType) -> Table:
+        """The exported table, where `capabilities.imports` has tables."""
+        raise UnsupportedError(f"an exported table cannot be used from the host: {export}")
+
     @abstractmethod
     def _close(self) -> None:
-        """Free everything native. Called once, with no call running."""
+        """Free everything native. Called once, with no call running; never for one in a store."""
 
     def _call_bits(self, export: ExportType, args: tuple[int, ...]) -> int | tuple[int, ...] | None:
         """One call with raw bits (see `call_bits`); by default by way of Python numbers."""
@@ -193,17 +213,21 @@ class Instance(ABC):
         return self._gate.closed
 
     def close(self) -> None:
-        """Free everything native. Idempotent.
+        """Free everything native. Idempotent; in a store it does nothing, the store owns it all.
 
         Raises:
             ConcurrencyError: While a call is running in the instance, or in a thread to which it is
                 not bound.
         """
-        if self._gate.close():
-            for bound in self.exports.bound():
-                if isinstance(bound, Memory):
-                    bound.invalidate()
+        if self.store is None and self._gate.close():
+            self._invalidate_memories()
             self._close()
+
+    def _invalidate_memories(self) -> None:
+        """Have the memories that were handed out fetch theirs anew, which then fails."""
+        for bound in self.exports.bound():
+            if isinstance(bound, Memory):
+                bound.invalidate()
 
     def __enter__(self: _Self) -> _Self:
         return self
@@ -226,6 +250,8 @@ class Instance(ABC):
             return self._bind_function(export)
         if isinstance(export.type, MemoryType):
             return self._bind_memory(export)
-        if export.kind is ExternKind.GLOBAL:
+        if isinstance(export.type, GlobalType):
             return self._bind_global(export)
+        if isinstance(export.type, TableType):
+            return self._bind_table(export)
         raise UnsupportedError(f"an exported {export.kind} cannot be used from the host: {export}")

@@ -8,8 +8,10 @@ from typing import Any
 from anywasm.core.capabilities import Capabilities
 from anywasm.core.errors import LinkError, UnsupportedError
 from anywasm.core.globals import Global
+from anywasm.core.instance import Exports
 from anywasm.core.memory import Memory
-from anywasm.core.types import ExternKind, ImportType
+from anywasm.core.tables import Table
+from anywasm.core.types import ExternKind, GlobalType, ImportType
 
 #: Module name -> import name -> value, as in the WebAssembly JS API.
 ImportObject = Mapping[str, Mapping[str, Any]]
@@ -28,13 +30,21 @@ class MissingImportsError(LinkError):
         super().__init__(f"{len(missing)} missing import(s): {listed}")
 
 
-def _fits(kind: ExternKind, value: object) -> bool:
-    if kind is ExternKind.FUNCTION:
+def _fits(
+    item: ImportType, namespace: Mapping[str, Any], value: object, capabilities: Capabilities
+) -> bool:
+    if item.kind is ExternKind.FUNCTION:
+        # An engine that does not link would take it, like any callable, for what is asked for.
+        if isinstance(namespace, Exports) and not capabilities.linking:
+            return namespace.types[item.name].type == item.type
         return callable(value)
-    if kind is ExternKind.MEMORY:
+    if item.kind is ExternKind.MEMORY:
         return isinstance(value, Memory)
-    if kind is ExternKind.GLOBAL:
-        return isinstance(value, (Global, int, float))
+    if item.kind is ExternKind.TABLE:
+        return isinstance(value, Table)
+    if isinstance(item.type, GlobalType):
+        constant = isinstance(value, (int, float, bytes)) and not item.type.mutable
+        return isinstance(value, Global) or constant
     return True
 
 
@@ -45,7 +55,7 @@ def resolve_imports(
 
     Raises:
         MissingImportsError: Naming every import that was not given, with its type.
-        LinkError: For a value of another kind than the import.
+        LinkError: For a value of another kind or type than the import.
         UnsupportedError: For a kind that the engine cannot import.
     """
     given = given or {}
@@ -56,11 +66,12 @@ def resolve_imports(
         if item.kind not in capabilities.imports:
             raise UnsupportedError(f"this engine cannot import a {item.kind}: {item}")
         try:
-            value = given[item.module][item.name]
+            namespace = given[item.module]
+            value = namespace[item.name]
         except KeyError:
             missing.setdefault((item.module, item.name), item)
             continue
-        if not _fits(item.kind, value):
+        if not _fits(item, namespace, value, capabilities):
             wrong.append(f"{item} was given {value!r}")
         values.append(value)
     if missing:

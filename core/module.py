@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from anywasm.core.artifact import Artifact, write_artifact
 from anywasm.core.binary import ModuleInterface, strip_to_interface
-from anywasm.core.errors import ClosedError, UnsupportedError
+from anywasm.core.errors import ArgumentError, ClosedError, UnsupportedError
 from anywasm.core.instance import Instance
 from anywasm.core.limits import ResourceLimits
 from anywasm.core.linking import ImportObject, resolve_imports
+from anywasm.core.store import Store
 from anywasm.core.types import CustomSection, ExportType, ExternKind, ImportType
 
 if TYPE_CHECKING:
@@ -48,8 +49,17 @@ class Module(ABC):
     # --- what an engine provides ---
 
     @abstractmethod
-    def _instantiate(self, imports: list[Any], limits: ResourceLimits | None) -> Instance:
-        """Instantiate with a value for each of `imports`, checked for presence and kind."""
+    def _instantiate(
+        self, imports: list[Any], limits: ResourceLimits | None, store: Store | None
+    ) -> Instance:
+        """Instantiate with a value for each of `imports`, checked for presence and kind.
+
+        Args:
+            imports: Callables, and where the engine claims more kinds of `imports`: memories,
+                tables and globals, or for an immutable global its value.
+            limits: Of the kinds that the engine claims; with a store only `start_seconds`.
+            store: One of this engine's; None for a store of the instance's own.
+        """
 
     def _serialize(self) -> tuple[bytes, bytes]:
         """The wasm binary (or its interface sections) and the engine's own artifact."""
@@ -61,42 +71,50 @@ class Module(ABC):
     # --- what every module has ---
 
     def instantiate(
-        self, imports: ImportObject | None = None, limits: ResourceLimits | None = None
+        self,
+        imports: ImportObject | None = None,
+        limits: ResourceLimits | None = None,
+        store: Store | None = None,
     ) -> Instance:
         """Make an instance, and run the module's start function if it has one.
 
         Args:
-            imports: The importObject: module name -> import name -> callable. A callable takes and
-                returns numbers by the import's type (see `anywasm.core.marshal`).
+            imports: The importObject: module name -> import name -> value. A callable takes and
+                returns values by the import's type (see `anywasm.core.marshal`). Memories, tables
+                and globals are those of `store`; for an immutable global its value does as well.
+                A whole module may be another instance's `exports`.
             limits: Bounds on the instance: on memory and tables where `capabilities.memory_limit`,
-                on the start function's time where `capabilities.interrupt`.
+                on the start function's time where `capabilities.interrupt`. In a store the first
+                two are the store's.
+            store: What to share with other instances (`VM.new_store`); None for nothing.
 
         Returns:
-            The instance, owned by the caller; on a thread-bound engine it belongs to this thread.
+            The instance, owned by the caller, or by the store where one is given; on a thread-bound
+            engine it belongs to this thread.
 
         Raises:
-            LinkError: When imports are missing (all are named at once) or of the wrong kind.
+            LinkError: When imports are missing (all are named at once), of the wrong kind or type,
+                or of another store.
             InstantiationError: When a data segment does not fit, a limit is too small, or the start
                 function traps (the `TrapError` is the `__cause__`).
             DeadlineExceededError: When the start function took longer than it may.
             UnsupportedError: For limits or kinds of import that the engine does not claim.
+            ArgumentError: For a store of another engine, or limits on memory with a store.
             ClosedError: After `close`.
         """
         if self._closed:
             raise ClosedError(f"{self!r} is closed")
         if limits is not None:
-            self._check_limits(limits)
+            self.vm._check_limits(limits)
+        if store is not None:
+            if store.vm is not self.vm:
+                raise ArgumentError(f"{store!r} is of another engine than {self!r}")
+            if store.closed:
+                raise ClosedError(f"{store!r} is closed")
+            if limits is not None and limits.bounds_memory:
+                raise ArgumentError("memory is limited for a whole store: see VM.new_store")
         values = resolve_imports(self.imports, imports, self.vm.capabilities)
-        return self._instantiate(values, limits)
-
-    def _check_limits(self, limits: ResourceLimits) -> None:
-        capabilities = self.vm.capabilities
-        if limits.start_seconds is not None and not capabilities.interrupt:
-            raise UnsupportedError(
-                f"engine {self.vm.name!r} cannot interrupt a module's start function"
-            )
-        if not capabilities.memory_limit and limits.bounds_memory:
-            raise UnsupportedError(f"engine {self.vm.name!r} cannot limit an instance's memory")
+        return self._instantiate(values, limits, store)
 
     def serialize(self) -> bytes:
         """The compiled module as an artifact for `VM.load` on the same engine and machine kind.

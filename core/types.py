@@ -26,6 +26,9 @@ class ValueType(str, Enum):
 #: The value types that are numbers, hence plain Python ints and floats at the seam.
 NUMERIC = frozenset({ValueType.I32, ValueType.I64, ValueType.F32, ValueType.F64})
 
+#: The references of WebAssembly 2.0: None for null, a callable, or for `externref` any object.
+REFERENCES = frozenset({ValueType.FUNCREF, ValueType.EXTERNREF})
+
 
 @dataclass(frozen=True, slots=True)
 class FuncType:

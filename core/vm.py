@@ -13,7 +13,9 @@ from anywasm.core.artifact import check_artifact, read_artifact
 from anywasm.core.binary import ModuleInterface, read_interface
 from anywasm.core.capabilities import Capabilities
 from anywasm.core.errors import ArgumentError, ClosedError, CompileError, UnsupportedError
+from anywasm.core.limits import ResourceLimits
 from anywasm.core.module import Module
+from anywasm.core.store import Store
 
 #: The version of this seam. An engine states the one it was written for.
 ENGINE_API_VERSION = 1
@@ -61,6 +63,10 @@ class VM(ABC):
         """Like `_load`, of the first `size` bytes of a file; for engines that can map it."""
         with open(path, "rb") as file:
             return self._load(file.read(size), interface)
+
+    def _new_store(self, limits: ResourceLimits | None) -> Store:
+        """Make a store, where `capabilities.linking`."""
+        raise UnsupportedError(f"engine {self.name!r} cannot link instances with each other")
 
     def _close(self) -> None:
         """Free what is native. Called once."""
@@ -132,6 +138,35 @@ class VM(ABC):
                 return self._load_file(os.fspath(found), size, interface)
         except (OSError, ValueError) as error:
             raise CompileError(f"cannot read the artifact {os.fspath(path)}: {error}") from error
+
+    def new_store(self, limits: ResourceLimits | None = None) -> Store:
+        """Make a store, in which instances share memories, tables, globals and functions.
+
+        Args:
+            limits: Bounds on every memory and table in it, where `capabilities.memory_limit`.
+
+        Returns:
+            The store, owned by the caller; on a thread-bound engine it belongs to this thread.
+
+        Raises:
+            UnsupportedError: Where the engine does not claim `linking`, or for such limits.
+            ArgumentError: For a limit on start functions, which is given to `Module.instantiate`.
+            ClosedError: After `close`.
+        """
+        self._check_open()
+        if limits is not None:
+            if limits.start_seconds is not None:
+                raise ArgumentError("start_seconds bounds one instance: give it to instantiate")
+            self._check_limits(limits)
+        return self._new_store(limits)
+
+    def _check_limits(self, limits: ResourceLimits) -> None:
+        if limits.start_seconds is not None and not self.capabilities.interrupt:
+            raise UnsupportedError(
+                f"engine {self.name!r} cannot interrupt a module's start function"
+            )
+        if limits.bounds_memory and not self.capabilities.memory_limit:
+            raise UnsupportedError(f"engine {self.name!r} cannot limit an instance's memory")
 
     def _check_open(self) -> None:
         if self._closed:

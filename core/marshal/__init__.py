@@ -12,7 +12,7 @@ values (a binding that takes Python numbers itself).
 """
 
 from anywasm.core.marshal.bits import bits_adapter, bits_type, check_bits, value_bits
-from anywasm.core.marshal.rules import BYTE_WIDTHS, bad_arguments, bad_result
+from anywasm.core.marshal.rules import BYTE_WIDTHS, bad_arguments, bad_result, check_value, refusal
 from anywasm.core.marshal.slots import (
     SlotLayout,
     SlotViews,
@@ -31,6 +31,8 @@ __all__ = [
     "bits_adapter",
     "bits_type",
     "check_bits",
+    "check_value",
+    "refusal",
     "slot_export",
     "slot_export_bits",
     "slot_host",

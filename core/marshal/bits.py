@@ -19,12 +19,14 @@ _BITS = {
     ValueType.I64: (ValueType.I64, b"", b""),
     ValueType.F32: (ValueType.I32, b"\xbc", b"\xbe"),
     ValueType.F64: (ValueType.I64, b"\xbd", b"\xbf"),
+    ValueType.V128: (ValueType.V128, b"", b""),
 }
 _CODES = {
     ValueType.I32: b"\x7f",
     ValueType.I64: b"\x7e",
     ValueType.F32: b"\x7d",
     ValueType.F64: b"\x7c",
+    ValueType.V128: b"\x7b",
 }
 
 
@@ -67,7 +69,9 @@ def value_bits(
     return results and tuple(map(_to_bits, type.results, results))
 
 
-def _from_bits(name: str, kind: ValueType, bits: int) -> float:
+def _from_bits(name: str, kind: ValueType, bits: int) -> float | bytes:
+    if kind is ValueType.V128:
+        return bits.to_bytes(16, "little")
     layout = _FLOATS.get(kind)
     if layout is None:
         return bits
@@ -79,6 +83,8 @@ def _from_bits(name: str, kind: ValueType, bits: int) -> float:
 
 
 def _to_bits(kind: ValueType, value: Any) -> int:
+    if kind is ValueType.V128:
+        return int.from_bytes(value, "little")
     layout = _FLOATS.get(kind)
     return value if layout is None else int.from_bytes(layout.pack(value), "little")
 

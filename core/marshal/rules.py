@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from anywasm.core.errors import ArgumentError, UnsupportedError
-from anywasm.core.types import FuncType, ValueType
+from anywasm.core.types import NUMERIC, FuncType, ValueType
 
 RANGES = {ValueType.I32: (-(1 << 31), (1 << 32) - 1), ValueType.I64: (-(1 << 63), (1 << 64) - 1)}
 MASKS = {ValueType.I32: "0xFFFFFFFF", ValueType.I64: "0xFFFFFFFFFFFFFFFF"}
@@ -42,6 +42,17 @@ def _describe(values: Sequence[object], types: tuple[ValueType, ...]) -> str | N
     return None
 
 
+def check_value(name: str, type: ValueType, value: object) -> None:
+    """Refuse what is no number or vector of a type; a reference is for the engine to judge.
+
+    Raises:
+        ArgumentError: Naming what was wrong.
+    """
+    reason = _describe((value,), (type,))
+    if reason is not None:
+        raise ArgumentError(f"{name}: {reason}")
+
+
 def bad_arguments(name: str, type: FuncType, args: Sequence[object]) -> ArgumentError:
     """The error for a call that was given the wrong arguments."""
     if len(args) != len(type.params):
@@ -66,12 +77,10 @@ def bad_result(name: str, type: FuncType, result: object) -> ArgumentError:
     )
 
 
-def unsupported(type: FuncType, v128: bool) -> str | None:
-    """Why values of this type cannot cross, or None."""
+def unsupported(type: FuncType, others: frozenset[ValueType]) -> str | None:
+    """Why values of this type cannot cross, where numbers and `others` can; or None."""
     for value in type.params + type.results:
-        if value in RANGES or value in FLOATS:
-            continue
-        if value is ValueType.V128 and v128:
+        if value in NUMERIC or value in others:
             continue
         return f"values of type {value} cannot be passed between host and guest on this engine"
     return None

@@ -48,6 +48,11 @@ class SlotLayout:
     results_first: bool = False
     v128: bool = False
 
+    @property
+    def others(self) -> frozenset[ValueType]:
+        """What can cross beside numbers."""
+        return frozenset({ValueType.V128}) if self.v128 else frozenset()
+
     def size(self, type: FuncType) -> int:
         """The bytes that a buffer for calls of this type needs (never zero)."""
         return 8 * self.stride * max(len(type.params), len(type.results), 1)
@@ -114,7 +119,7 @@ def slot_export(
     Raises:
         UnsupportedError: Not here but by the callable, where the type has values that cannot cross.
     """
-    reason = unsupported(type, layout.v128)
+    reason = unsupported(type, layout.others)
     if reason is not None:
         return refusal(name, reason)
     make = _slot_export(type, layout)
@@ -138,7 +143,7 @@ def slot_export_bits(
         ArgumentError: For a wrong count or an int wider than its type.
         UnsupportedError: Where the type has values that cannot cross.
     """
-    reason = unsupported(type, layout.v128)
+    reason = unsupported(type, layout.others)
     if reason is not None:
         raise UnsupportedError(f"{name}: {reason}")
     if len(args) != len(type.params):
@@ -206,7 +211,7 @@ def slot_host(
     Raises:
         UnsupportedError: Where the type has values that cannot cross.
     """
-    reason = unsupported(type, layout.v128)
+    reason = unsupported(type, layout.others)
     if reason is not None:
         raise UnsupportedError(f"host function {name}: {reason}")
     return _slot_host(type, layout)(fn, name, type)  # type: ignore[no-any-return]

@@ -27,6 +27,14 @@ def indent(lines: Sequence[str], depth: int) -> list[str]:
     return ["    " * depth + line for line in lines]
 
 
+def _vector(value: Any) -> bytes:
+    """The bytes of a vector; raises TypeError for what is none."""
+    raw = memoryview(value).tobytes()
+    if len(raw) != 16:
+        raise TypeError
+    return raw
+
+
 def build(lines: Sequence[str], title: str) -> Callable[..., Any]:
     """Compile a source that defines `make`, and return that."""
     source = "\n".join(lines) + "\n"
@@ -38,6 +46,7 @@ def build(lines: Sequence[str], title: str) -> Callable[..., Any]:
         "bad_result": bad_result,
         # Of a number with itself: that number as a float. Unlike float(), it takes no text.
         "copysign": copysign,
+        "vector": _vector,
     }
     exec(compile(source, file, "exec"), names)  # noqa: S102 (written above, from types alone)
     return names["make"]  # type: ignore[no-any-return]

@@ -22,6 +22,10 @@ def _normal(name: str, type: ValueType, signed: bool) -> list[str]:
     if type in FLOATS:
         # Arithmetic would lose the sign of -0.0 (x + 0.0) or make a signalling NaN quiet.
         return [f"if {name}.__class__ is not float: {name} = copysign({name}, {name})"]
+    if type is ValueType.V128:
+        return [f"{name} = vector({name})"]
+    if type not in RANGES:
+        return []  # a reference, which the binding judges
     convert = _SIGNED[type].format(name) if signed else f"{name} & {MASKS[type]}"
     return [range_check(name, type), f"{name} = {convert}"]
 
@@ -50,7 +54,13 @@ def _value_export(type: FuncType, signed: bool) -> Callable[..., Any]:
 
 
 def value_export(
-    name: str, type: FuncType, gate: CallGate, invoke: Callable[..., Any], *, signed: bool
+    name: str,
+    type: FuncType,
+    gate: CallGate,
+    invoke: Callable[..., Any],
+    *,
+    signed: bool,
+    others: frozenset[ValueType] = frozenset(),
 ) -> Callable[..., Any]:
     """The Python callable for an export whose binding takes Python numbers.
 
@@ -61,11 +71,12 @@ def value_export(
         invoke: The binding's function: takes ints (signed if `signed`, else unsigned) and floats,
             returns what they are in either signedness, and raises what ended the call early.
         signed: Which ints the binding takes.
+        others: The types that the binding takes beside numbers; vectors go in and out as bytes.
 
     Raises:
         UnsupportedError: Not here but by the callable, where the type has values that cannot cross.
     """
-    reason = unsupported(type, False)
+    reason = unsupported(type, others)
     if reason is not None:
         return refusal(name, reason)
     return _value_export(type, signed)(gate, invoke, name, type)  # type: ignore[no-any-return]
@@ -107,6 +118,7 @@ def value_host(
     *,
     signed: bool,
     gate: CallGate | None = None,
+    others: frozenset[ValueType] = frozenset(),
 ) -> Callable[..., Any]:
     """A host function as a binding that deals in Python numbers calls it.
 
@@ -116,11 +128,12 @@ def value_host(
         fn: What it does.
         signed: Which ints the binding takes.
         gate: The instance's, where a deadline that has passed is to be raised on return.
+        others: The types that the binding takes beside numbers; vectors go in and out as bytes.
 
     Raises:
         UnsupportedError: Where the type has values that cannot cross.
     """
-    reason = unsupported(type, False)
+    reason = unsupported(type, others)
     if reason is not None:
         raise UnsupportedError(f"host function {name}: {reason}")
     return _value_host(type, signed, gate is not None)(fn, gate, name, type)  # type: ignore[no-any-return]

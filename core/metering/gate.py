@@ -29,12 +29,28 @@ class MeteredGate(CallGate):
         set_fuel: Sets the instance's fuel; given by the engine.
     """
 
-    __slots__ = ("set_fuel",)
+    __slots__ = ("_shared", "set_fuel")
 
     def __init__(
-        self, what: str, *, thread_bound: bool = False, lock: GateLock | None = None
+        self,
+        what: str,
+        *,
+        thread_bound: bool = False,
+        lock: GateLock | None = None,
+        shared: bool = False,
     ) -> None:
+        """Make a gate.
+
+        Args:
+            what: What it guards, for messages.
+            thread_bound: Whether that belongs to the calling thread.
+            lock: The lock to use, if not the usual one.
+            shared: Whether several instances go through it. Their fuel is always rationed: not all
+                of it could be set, since one that did not start may have left its functions in the
+                tables of others.
+        """
         super().__init__(what, thread_bound=thread_bound, lock=lock)
+        self._shared = shared
         self.set_fuel: Callable[[int], None] = _no_fuel
 
     def bound_start(self, seconds: float | None) -> AbstractContextManager[None]:
@@ -48,7 +64,7 @@ class MeteredGate(CallGate):
             DeadlineExceededError: When the running deadline has passed.
         """
         if self.expires is None:
-            return UNBOUNDED
+            return SLICE if self._shared else UNBOUNDED
         self.check_time()
         return SLICE
 

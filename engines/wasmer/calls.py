@@ -7,11 +7,14 @@ from typing import Any, NoReturn
 
 from anywasm.core.gate import CallGate
 from anywasm.core.marshal import value_export, value_host
-from anywasm.core.types import NUMERIC, FuncType
+from anywasm.core.types import NUMERIC, FuncType, ValueType
 from anywasm.engines.fastcall import native as fastcall
 from anywasm.engines.fastcall import signature
 from anywasm.engines.wasmer.errors import Frame, map_exceptions, plain_frame
 from anywasm.engines.wasmer.library import Binding
+
+#: What the binding takes beside numbers.
+VECTORS = frozenset({ValueType.V128})
 
 
 def bind_export(
@@ -42,7 +45,11 @@ def bind_export(
                 raise
             raise mapped from error
 
-    return value_export(name, type, gate, invoke, signed=True)
+    if ValueType.V128 in type.params + type.results:
+        # The binding's vectors are ints.
+        whole = invoke
+        invoke = _converted(whole, type.params, to_int, type.results, to_bytes)
+    return value_export(name, type, gate, invoke, signed=True, others=VECTORS)
 
 
 def bind_host(
@@ -54,5 +61,41 @@ def bind_host(
     if letters is not None and NUMERIC.issuperset(type.params + type.results):
         host = fastcall.WasmerHost(None, gate, name, type, *letters, fn)
     else:
-        host = value_host(name, type, fn, signed=True, gate=gate)
+        host = value_host(name, type, fn, signed=True, gate=gate, others=VECTORS)
+    if ValueType.V128 in type.params + type.results:
+        host = _converted(host, type.params, to_bytes, type.results, to_int)
     return binding.function(store, host, binding.func_type(type))
+
+
+def to_int(vector: bytes) -> int:
+    """A vector as the binding takes it."""
+    return int.from_bytes(vector, "little")
+
+
+def to_bytes(vector: int) -> bytes:
+    """A vector of the binding's."""
+    return vector.to_bytes(16, "little")
+
+
+def _converted(
+    function: Callable[..., Any],
+    params: tuple[ValueType, ...],
+    convert: Callable[[Any], Any],
+    results: tuple[ValueType, ...],
+    convert_back: Callable[[Any], Any],
+) -> Callable[..., Any]:
+    """The function with its vectors converted on the way in and out."""
+
+    def each(types: tuple[ValueType, ...], values: Any, convert: Callable[[Any], Any]) -> list[Any]:
+        return [
+            convert(value) if kind is ValueType.V128 else value
+            for kind, value in zip(types, values)
+        ]
+
+    def call(*args: Any) -> Any:
+        answer = function(*each(params, args, convert))
+        if len(results) == 1:
+            return each(results, (answer,), convert_back)[0]
+        return tuple(each(results, answer, convert_back)) if results else answer
+
+    return call

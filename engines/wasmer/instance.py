@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any, cast
 from anywasm.core.errors import ClosedError
 from anywasm.core.globals import Global
 from anywasm.core.instance import Instance
-from anywasm.core.marshal import bits_adapter, bits_type, check_bits
+from anywasm.core.marshal import bits_adapter, bits_type, check_bits, value_bits
 from anywasm.core.memory import Memory
-from anywasm.core.metering import MeteredGate
-from anywasm.core.types import NUMERIC, ExportType, FuncType, GlobalType, ValueType
+from anywasm.core.tables import Table
+from anywasm.core.types import REFERENCES, ExportType, FuncType, GlobalType, TableType, ValueType
 from anywasm.engines.wasmer.calls import bind_export
 from anywasm.engines.wasmer.globals import WasmerGlobal
 from anywasm.engines.wasmer.library import Binding
 from anywasm.engines.wasmer.memory import WasmerMemory
+from anywasm.engines.wasmer.store import WasmerStore
+from anywasm.engines.wasmer.tables import WasmerTable
 
 if TYPE_CHECKING:
     from anywasm.engines.wasmer.module import WasmerModule
@@ -26,16 +28,23 @@ class WasmerInstance(Instance):
     """One native instance, bound to the thread that made it."""
 
     def __init__(
-        self, module: WasmerModule, gate: MeteredGate, binding: Binding, store: Any, native: Any
+        self,
+        module: WasmerModule,
+        store: WasmerStore,
+        binding: Binding,
+        native: Any,
+        *,
+        shared: bool,
     ) -> None:
-        super().__init__(module, gate)
+        super().__init__(module, store.gate, store if shared else None)
         self._binding = binding
-        self._store = store
+        self._in = store
         self._native = native
         self._bits: dict[str, Callable[..., Any]] = {}
         self._frame = module.frame
         self._fuel = self._export(module.plan.fuel)
-        gate.set_fuel = _fuel_setter(weakref.ref(self))
+        if not shared:
+            store.gate.set_fuel = _fuel_setter(weakref.ref(self))
 
     def _export(self, name: str) -> Any:
         exports = self._native.exports
@@ -47,23 +56,24 @@ class WasmerInstance(Instance):
     def _bind_function(self, export: ExportType) -> Callable[..., Any]:
         func_type = cast(FuncType, export.type)
         native = self._export(export.name)
-        return bind_export(self._gate, export.name, func_type, native, self._frame)
+        bound = bind_export(self._gate, export.name, func_type, native, self._frame)
+        return self._in.add_function(bound, native)
 
     def _call_bits(self, export: ExportType, args: tuple[int, ...]) -> int | tuple[int, ...] | None:
         func_type = cast(FuncType, export.type)
-        if not NUMERIC.issuperset(func_type.params + func_type.results):
+        if not REFERENCES.isdisjoint(func_type.params + func_type.results):
             return self.exports[export.name](*args)  # type: ignore[no-any-return]  # refuses
         check_bits(export.name, func_type, args)
         call = self._bits.get(export.name)
         if call is None:
             self._gate.check()
             call = self._bits[export.name] = self._bind_bits(export.name, func_type)
-        return call(*args)  # type: ignore[no-any-return]
+        return value_bits(export.name, bits_type(func_type), call, args)
 
     def _bind_bits(self, name: str, type: FuncType) -> Callable[..., Any]:
         if not {ValueType.F32, ValueType.F64} & set(type.params + type.results):
             return self.exports[name]  # type: ignore[no-any-return]
-        module = self._binding.module(self._store, bits_adapter(type))
+        module = self._binding.module(self._in.native, bits_adapter(type))
         imports = self._binding.import_object()
         imports.register("", {"f": self._export(name)})
         adapter = self._binding.instance(module, imports).exports.f
@@ -72,13 +82,18 @@ class WasmerInstance(Instance):
     def _bind_memory(self, export: ExportType) -> Memory:
         return WasmerMemory(self._gate, self._export(export.name))
 
+    def _bind_table(self, export: ExportType) -> Table:
+        table_type = cast(TableType, export.type)
+        return WasmerTable(self._gate, table_type, self._export(export.name))
+
     def _bind_global(self, export: ExportType) -> Global:
         global_type = cast(GlobalType, export.type)
         return WasmerGlobal(self._gate, export.name, global_type, self._export(export.name))
 
     def _close(self) -> None:
         self._bits.clear()
-        del self._native, self._store, self._fuel
+        del self._native, self._fuel
+        self._in.release()
 
 
 def _fuel_setter(reference: weakref.ref[WasmerInstance]) -> Callable[[int], None]:

@@ -57,6 +57,7 @@ class Binding:
             ValueType.I64: wasmer.Type.I64,
             ValueType.F32: wasmer.Type.F32,
             ValueType.F64: wasmer.Type.F64,
+            ValueType.V128: wasmer.Type.V128,
         }
 
     def store(self) -> Any:
@@ -68,7 +69,7 @@ class Binding:
         return self._store(self._universal(self._compiler))
 
     def func_type(self, type: FuncType) -> Any:
-        """A function type of numbers."""
+        """A function type of numbers and vectors."""
         return self._func_type(
             [self._types[kind] for kind in type.params],
             [self._types[kind] for kind in type.results],

@@ -13,21 +13,26 @@ from anywasm.engines.fastcall import fast_memory
 
 @fast_memory
 class WasmerMemory(Memory):
-    """One exported memory. It does not move: wasmer reserves its whole address space."""
+    """One exported memory. It does not move: wasmer reserves its whole address space.
 
-    __slots__ = ("_gate", "_native")
+    Attributes:
+        gate: Its store's gate.
+        native: The binding's memory.
+    """
+
+    __slots__ = ("gate", "native")
 
     def __init__(self, gate: CallGate, native: Any) -> None:
         super().__init__()
-        self._gate = gate
-        self._native = native
+        self.gate = gate
+        self.native = native
 
     def _attach(self) -> memoryview:
-        self._gate.check_usable()
-        size = self._native.size * PAGE_SIZE
+        self.gate.check_usable()
+        size = self.native.size * PAGE_SIZE
         if size == 0:
             return memoryview(b"")
-        with memoryview(self._native.buffer) as view:
+        with memoryview(self.native.buffer) as view:
             if len(view) != size:
                 # The binding counts a buffer's bytes in 32 bits.
                 raise UnsupportedError("wasmer-python cannot show a memory of 4 GiB to the host")
@@ -38,7 +43,7 @@ class WasmerMemory(Memory):
 
     def _grow(self, pages: int) -> bool:
         try:
-            self._native.grow(pages)
+            self.native.grow(pages)
         except (RuntimeError, OverflowError):
             return False
         return True

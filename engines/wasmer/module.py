@@ -6,20 +6,28 @@ import threading
 from typing import TYPE_CHECKING, Any, cast
 
 from anywasm.core.binary import ModuleInterface, function_names
-from anywasm.core.errors import ClosedError, InstantiationError, LinkError
+from anywasm.core.errors import ArgumentError, ClosedError, InstantiationError, LinkError
+from anywasm.core.globals import Global
 from anywasm.core.instance import Instance
 from anywasm.core.limits import ResourceLimits
 from anywasm.core.metering import MeteredGate, MeteringPlan
 from anywasm.core.module import Module
-from anywasm.core.types import FuncType, ValueType
+from anywasm.core.store import Store
+from anywasm.core.types import FuncType, GlobalType, ImportType, ValueType
 from anywasm.engines.fastcall import gate_lock
 from anywasm.engines.wasmer.calls import bind_host
 from anywasm.engines.wasmer.errors import is_native, is_trap, plain_frame, trap
+from anywasm.engines.wasmer.globals import WasmerGlobal
 from anywasm.engines.wasmer.instance import WasmerInstance
 from anywasm.engines.wasmer.library import Binding
+from anywasm.engines.wasmer.memory import WasmerMemory
+from anywasm.engines.wasmer.store import WasmerStore
+from anywasm.engines.wasmer.tables import WasmerTable
 
 if TYPE_CHECKING:
     from anywasm.engines.wasmer.vm import WasmerVM
+
+_LINKED = (WasmerMemory, WasmerTable, WasmerGlobal)
 
 
 class WasmerModule(Module):
@@ -58,29 +66,54 @@ class WasmerModule(Module):
         self._local.made = store, native
 
     def _native(self) -> tuple[Any, Any]:
+        """A native store of the calling thread's, and this module in it."""
         made: tuple[Any, Any] | None = getattr(self._local, "made", None)
         if made is None:
-            code = self._code
-            if not code:
-                raise ClosedError(f"{self!r} is closed")
             store = self._binding.store()
-            made = self._local.made = store, self._binding.module.deserialize(store, code)
+            made = self._local.made = store, self._native_in(store)
         return made
 
-    def _instantiate(self, imports: list[Any], limits: ResourceLimits | None) -> Instance:
-        store, native = self._native()
-        gate = MeteredGate("the instance", thread_bound=True, lock=gate_lock())
+    def _native_in(self, store: Any) -> Any:
+        code = self._code
+        if not code:
+            raise ClosedError(f"{self!r} is closed")
+        return self._binding.module.deserialize(store, code)
+
+    def _instantiate(
+        self, imports: list[Any], limits: ResourceLimits | None, store: Store | None
+    ) -> Instance:
+        if store is None:
+            native_store, native = self._native()
+            gate = MeteredGate("the instance", thread_bound=True, lock=gate_lock())
+            return self._start(WasmerStore(self.vm, native_store, gate), native, imports, limits)
+        shared = cast(WasmerStore, store)
+        if not shared.gate.acquire(False):
+            shared.gate.refuse()
+        try:
+            shared.gate.check_usable()
+            native = self._native_in(shared.native)
+            return self._start(shared, native, imports, limits, shared=True)
+        finally:
+            shared.gate.release()
+
+    def _start(
+        self,
+        store: WasmerStore,
+        native: Any,
+        imports: list[Any],
+        limits: ResourceLimits | None,
+        *,
+        shared: bool = False,
+    ) -> Instance:
+        gate = store.gate
         given: dict[str, dict[str, Any]] = {}
-        for wanted, fn in zip(self.imports, imports):
-            if wanted.name in given.setdefault(wanted.module, {}):
-                continue
-            func_type = cast(FuncType, wanted.type)
-            name = f"{wanted.module}.{wanted.name}"
-            host = bind_host(self._binding, store, gate, name, func_type, fn)
-            given[wanted.module][wanted.name] = host
+        for wanted, value in zip(self.imports, imports):
+            of_module = given.setdefault(wanted.module, {})
+            if wanted.name not in of_module:
+                of_module[wanted.name] = self._extern(store, wanted, value)
         check = self.plan.check
         given.setdefault(check.module, {})[check.name] = self._binding.function(
-            store, gate.refill, self._binding.func_type(FuncType((), (ValueType.I64,)))
+            store.native, gate.refill, self._binding.func_type(FuncType((), (ValueType.I64,)))
         )
         linked = self._binding.import_object()
         for name, functions in given.items():
@@ -99,7 +132,24 @@ class WasmerModule(Module):
             if "import" in text:
                 raise LinkError(text) from error
             raise InstantiationError(text) from error
-        return WasmerInstance(self, gate, self._binding, store, instance)
+        return WasmerInstance(self, store, self._binding, instance, shared=shared)
+
+    def _extern(self, store: WasmerStore, wanted: ImportType, value: Any) -> Any:
+        """What the binding takes for an import."""
+        if isinstance(wanted.type, FuncType):
+            known = store.function(value)
+            if known is not None:
+                return known
+            name = f"{wanted.module}.{wanted.name}"
+            return bind_host(self._binding, store.native, store.gate, name, wanted.type, value)
+        if isinstance(wanted.type, GlobalType) and not isinstance(value, Global):
+            try:
+                value = store.new_global(wanted.type, value)
+            except ArgumentError as error:
+                raise LinkError(f"{wanted} was given {value!r}: {error}") from error
+        if not isinstance(value, _LINKED) or value.gate is not store.gate:
+            raise LinkError(f"{wanted} was given {value!r}, which is not of the instance's store")
+        return value.native
 
     def _serialize(self) -> tuple[bytes, bytes]:
         return self._wasm, self._code

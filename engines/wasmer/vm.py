@@ -8,14 +8,19 @@ from anywasm.core.binary import read_interface, strip_to_interface
 from anywasm.core.binary.sections import SectionId, sections
 from anywasm.core.capabilities import Capabilities, Feature
 from anywasm.core.errors import CompileError
-from anywasm.core.metering import MeteringPlan, meter
+from anywasm.core.metering import MeteredGate, MeteringPlan, meter
+from anywasm.core.types import NUMERIC, ExternKind
 from anywasm.core.vm import VM
+from anywasm.engines.fastcall import gate_lock
+from anywasm.engines.wasmer.calls import VECTORS
 from anywasm.engines.wasmer.errors import compile_error, is_native
 from anywasm.engines.wasmer.library import Binding, artifact_version, version
 from anywasm.engines.wasmer.module import WasmerModule
+from anywasm.engines.wasmer.store import WasmerStore
 
 if TYPE_CHECKING:
     from anywasm.core.binary import ModuleInterface
+    from anywasm.core.limits import ResourceLimits
     from anywasm.core.module import Module
 
 
@@ -33,6 +38,8 @@ class WasmerVM(VM):
         interrupt=True,
         thread_bound=True,
         backtrace=True,
+        imports=frozenset(ExternKind) - {ExternKind.TAG},
+        values=NUMERIC | VECTORS,
         features=frozenset(
             {
                 Feature.MUTABLE_GLOBALS,
@@ -74,6 +81,10 @@ class WasmerVM(VM):
         module = WasmerModule(self, interface, strip_to_interface(wasm), code, self._binding)
         module.adopt(store, native)
         return module
+
+    def _new_store(self, limits: ResourceLimits | None) -> WasmerStore:
+        gate = MeteredGate("the store", thread_bound=True, lock=gate_lock(), shared=True)
+        return WasmerStore(self, self._binding.store(), gate)
 
     def _load(self, code: bytes, interface: bytes) -> Module:
         store = self._binding.store()

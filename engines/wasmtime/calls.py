@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from anywasm.core.deadlines import IDLE, TICK, Ticker
 from anywasm.core.errors import ConcurrencyError, TrapError, TrapKind
 from anywasm.core.gate import CallGate
+from anywasm.core.limits import ResourceLimits
 from anywasm.core.marshal import SlotLayout, SlotViews, slot_export, slot_host
 from anywasm.core.types import FuncType
 from anywasm.engines.fastcall import ENABLED, native, signature
@@ -35,6 +36,7 @@ from anywasm.engines.wasmtime.library import (
     view_at,
     wasmtime,
 )
+from anywasm.engines.wasmtime.references import References, holds_references
 
 #: `wasmtime_val_raw_t` is 16 bytes, little-endian; arguments and results start at the first.
 LAYOUT = SlotLayout(stride=2, v128=True)
@@ -47,6 +49,9 @@ _PYTHON_STACK = 512 * 1024
 _MOST_TICKS = 8
 #: How many addresses of host functions' slots are remembered.
 _MAX_VIEWS = 256
+
+_NO_LIMIT = -1
+_MAX_LIMIT = (1 << 63) - 1
 
 _ENDED = b"ended by the host"
 _END_TEXT, _END_LENGTH = ctypes.c_char_p(_ENDED), ctypes.c_size_t(len(_ENDED))
@@ -174,13 +179,14 @@ class Epochs:
 
 
 class Calls:
-    """What the calls of one instance share.
+    """What the calls of one store share: of one instance, unless a store was asked for.
 
     Attributes:
-        gate: The instance's gate.
+        gate: The store's gate.
         epochs: The engine's.
         store: The store, which owns everything native of the instance.
         context: The store's `wasmtime_context_t *`.
+        references: The functions and objects that cross as references.
         looks_late: Whether the guest, when it runs, may let ticks pass before it looks at the time.
     """
 
@@ -189,13 +195,14 @@ class Calls:
 
         Args:
             epochs: The engine.
-            gate: The instance's gate.
+            gate: The store's gate.
             slots: Bytes that the values of any of its host functions take at most.
         """
         self.gate = gate
         self.epochs = epochs
         self.store = wasmtime.Store(epochs.engine)
         self.context = ctypes.cast(self.store._context(), ctypes.c_void_p)
+        self.references = References(self)
         self._trap = Pointer()
         self._slots = slots
         self._floor = -1
@@ -209,8 +216,21 @@ class Calls:
         context_set_epoch_deadline(self.context, ctypes.c_uint64(1))
         self.looks_late = False
 
+    def limit(self, limits: ResourceLimits) -> None:
+        """Bound what each memory and table may hold."""
+        self.store.set_limits(
+            memory_size=_limit(limits.memory_bytes), table_elements=_limit(limits.table_elements)
+        )
+
+    def reserve(self, slots: int) -> None:
+        """Make ready for host functions whose values take that many bytes."""
+        if slots > self._slots:
+            self._slots = slots
+            self._views.clear()
+
     def close(self) -> None:
         """Free the store, and only then what it calls."""
+        self.references.close()
         self.store.close()
         self._callbacks.clear()
         self._views.clear()
@@ -249,6 +269,8 @@ class Calls:
             func: Its `wasmtime_func_t`.
             type: Its type.
         """
+        if holds_references(type):
+            return self.references.export(name, func, type)
         letters = signature(type)
         if letters is None:
             slots, invoke = self.bind_export(func, type)
@@ -296,6 +318,10 @@ class Calls:
         Raises:
             UnsupportedError: Where the type has values that cannot cross.
         """
+        if holds_references(type):
+            thunk = self.references.define_host(name, type, native_type, fn, func)
+            self._callbacks.append(thunk)
+            return
         letters = signature(type)
         if letters is not None:
             target = native.Host(None, self.gate, name, type, *letters, fn)
@@ -305,7 +331,7 @@ class Calls:
             func_new_unchecked(self.context, native_type, entry, env, None, func)
             return
         host = slot_host(name, type, LAYOUT, fn)
-        gate, views, look = self.gate, self._views, self._look
+        gate, views, look, end = self.gate, self._views, self._look, self.end
 
         def callback(_env: int, _caller: int, address: int, _count: int) -> int:
             try:
@@ -318,13 +344,17 @@ class Calls:
                 if expires is not None and _monotonic() >= expires:
                     raise gate.overdue()
             except BaseException as error:
-                gate.pending = error
-                return trap_new(_END_TEXT, _END_LENGTH)  # type: ignore[no-any-return]
+                return end(error)
             return 0
 
         thunk = HostCallback(callback)
         self._callbacks.append(thunk)
         func_new_unchecked(self.context, native_type, thunk, None, None, func)
+
+    def end(self, error: BaseException) -> int:
+        """The trap with which a host function ends the call, which will raise `error`."""
+        self.gate.pending = error
+        return trap_new(_END_TEXT, _END_LENGTH)  # type: ignore[no-any-return]
 
     def _look(self, address: int) -> _Views:
         """Views of a host function's slots, which wasmtime keeps on the stack."""
@@ -351,3 +381,7 @@ class Calls:
             raise failure(native) if reason is None else reason
         finally:
             del reason  # its traceback holds this frame
+
+
+def _limit(value: int | None) -> int:
+    return _NO_LIMIT if value is None else min(value, _MAX_LIMIT)

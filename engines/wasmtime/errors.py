@@ -11,6 +11,7 @@ from anywasm.core.errors import (
     AnyWasmError,
     CompileError,
     InstantiationError,
+    LinkError,
     OutOfMemoryError,
     TrapError,
     TrapKind,
@@ -33,6 +34,8 @@ _KINDS = {
 }
 #: How wasmtime says that the operating system, or the guest's garbage-collected heap, is full.
 _OUT_OF_MEMORY = ("out of memory", "Cannot allocate memory")
+#: How wasmtime begins what it says of an import of another type than the module's.
+_INCOMPATIBLE = "incompatible import type"
 #: What wasmtime puts before a cause.
 _PREFIX = re.compile(r"\s*(\d+: )?(wasm trap: )?")
 
@@ -71,7 +74,8 @@ def call_error(native: Exception) -> AnyWasmError:
 
 def instantiation_error(native: Exception) -> AnyWasmError:
     """The exception for an instance that could not be started, from the binding's."""
-    failure = _translate(native, InstantiationError)
+    linking = str(native).startswith(_INCOMPATIBLE)
+    failure = _translate(native, LinkError if linking else InstantiationError)
     if isinstance(failure, TrapError):
         refusal = InstantiationError(f"the module did not start: {failure}")
         refusal.__cause__ = failure

@@ -7,65 +7,103 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
+from anywasm.core.errors import ArgumentError, LinkError
 from anywasm.core.gate import CallGate
 from anywasm.core.globals import Global
 from anywasm.core.instance import Instance
 from anywasm.core.limits import ResourceLimits
 from anywasm.core.marshal import slot_export_bits
 from anywasm.core.memory import Memory
-from anywasm.core.types import ExportType, FuncType, GlobalType
+from anywasm.core.tables import Table
+from anywasm.core.types import (
+    ExportType,
+    ExternKind,
+    FuncType,
+    GlobalType,
+    ImportType,
+    TableType,
+)
 from anywasm.engines.fastcall import gate_lock
 from anywasm.engines.wasmtime.calls import LAYOUT, Calls
 from anywasm.engines.wasmtime.errors import instantiation_error
 from anywasm.engines.wasmtime.globals import WasmtimeGlobal
 from anywasm.engines.wasmtime.library import ffi, instance_export_get, instance_new
 from anywasm.engines.wasmtime.memory import WasmtimeMemory
+from anywasm.engines.wasmtime.store import WasmtimeStore
+from anywasm.engines.wasmtime.tables import WasmtimeTable
 
 if TYPE_CHECKING:
     from anywasm.engines.wasmtime.module import WasmtimeModule
 
 _FUNC = ffi.wasmtime_extern_t.of.offset
 _EXTERN_SIZE = ctypes.sizeof(ffi.wasmtime_extern_t)
-_NO_LIMIT = -1
-_MAX_LIMIT = (1 << 63) - 1
+#: For what is imported as it is: its `wasmtime_extern_kind_t`, the field, and what has one.
+_KINDS: dict[ExternKind, tuple[Any, str, type[Any]]] = {
+    ExternKind.MEMORY: (ffi.WASMTIME_EXTERN_MEMORY, "memory", WasmtimeMemory),
+    ExternKind.TABLE: (ffi.WASMTIME_EXTERN_TABLE, "table", WasmtimeTable),
+    ExternKind.GLOBAL: (ffi.WASMTIME_EXTERN_GLOBAL, "global_", WasmtimeGlobal),
+}
 
 
 class WasmtimeInstance(Instance):
-    """An instance in a store of its own, which goes when it is closed."""
+    """An instance in a store of its own, which goes when it is closed, or in one that it shares."""
 
     def __init__(
-        self, module: WasmtimeModule, imports: list[Any], limits: ResourceLimits | None
+        self,
+        module: WasmtimeModule,
+        imports: list[Any],
+        limits: ResourceLimits | None,
+        store: WasmtimeStore | None,
     ) -> None:
-        gate = CallGate("this wasmtime instance", lock=gate_lock())
-        super().__init__(module, gate)
-        self._memories: list[WasmtimeMemory] = []
-        self._calls = Calls(module.epochs, gate, module.host_slots)
+        if store is None:
+            gate = CallGate("this wasmtime instance", lock=gate_lock())
+            self._calls = Calls(module.epochs, gate, module.host_slots)
+        else:
+            self._calls = store.calls
+        super().__init__(module, self._calls.gate, store)
         try:
-            if limits is not None:
-                self._calls.store.set_limits(
-                    memory_size=_limit(limits.memory_bytes),
-                    table_elements=_limit(limits.table_elements),
-                )
+            if store is None and limits is not None:
+                self._calls.limit(limits)
             seconds = None if limits is None else limits.start_seconds
             with nullcontext() if seconds is None else self.deadline(seconds):
-                self._native = self._start(module, imports)
+                self._native = self._enter(module, imports)
         except BaseException:
             self.close()
             raise
 
+    def _enter(self, module: WasmtimeModule, imports: list[Any]) -> Any:
+        gate = self._gate
+        if not gate.acquire(False):
+            gate.refuse()
+        try:
+            gate.check_usable()
+            self._calls.reserve(module.host_slots)
+            native = self._start(module, imports)
+            self._calls.references.add_exports(self.exports)
+            return native
+        finally:
+            gate.release()
+
     def _start(self, module: WasmtimeModule, imports: list[Any]) -> Any:
         calls = self._calls
         native_module = module.native()
-        # Externs of kind 0, which is a function; only functions can be imported.
         externs = (ffi.wasmtime_extern_t * len(imports))()
-        for i, (item, native_type, fn) in enumerate(
+        for i, (item, native_type, value) in enumerate(
             zip(module.imports, module.native_types, imports)
         ):
+            if item.kind is not ExternKind.FUNCTION:
+                self._link(item, value, externs[i])
+                continue
+            # Externs are of kind 0, which is a function.
+            func = calls.references.native(value)
+            if func is not None:
+                ctypes.memmove(ctypes.addressof(externs[i].of.func), func, len(func))
+                continue
             calls.define_host(
                 f"{item.module}.{item.name}",
                 cast(FuncType, item.type),
                 native_type,
-                fn,
+                value,
                 ctypes.byref(externs, i * _EXTERN_SIZE + _FUNC),
             )
         instance = ffi.wasmtime_instance_t()
@@ -79,6 +117,20 @@ class WasmtimeInstance(Instance):
             failure=instantiation_error,
         )
         return ctypes.byref(instance)
+
+    def _link(self, item: ImportType, value: Any, extern: Any) -> None:
+        """Make the extern what is imported as it is."""
+        if isinstance(item.type, GlobalType) and not isinstance(value, Global):
+            store = self.store or WasmtimeStore(self.module.vm, self._calls)
+            try:
+                value = store.new_global(item.type, value)
+            except ArgumentError as error:
+                raise LinkError(f"{item} was given {value!r}: {error}") from error
+        kind, field, wanted = _KINDS[item.kind]
+        if not isinstance(value, wanted) or value.calls is not self._calls:
+            raise LinkError(f"{item} was given {value!r}, which is not of the instance's store")
+        extern.kind = kind
+        setattr(extern.of, field, value.native)
 
     def _extern(self, export: ExportType) -> Any:
         name = export.name.encode()
@@ -95,7 +147,8 @@ class WasmtimeInstance(Instance):
 
     def _bind_function(self, export: ExportType) -> Callable[..., Any]:
         func_type = cast(FuncType, export.type)
-        return self._calls.export(export.name, self._extern(export).func, func_type)
+        func, calls = self._extern(export).func, self._calls
+        return calls.references.add(calls.export(export.name, func, func_type), func)
 
     def _call_bits(self, export: ExportType, args: tuple[int, ...]) -> int | tuple[int, ...] | None:
         self._gate.check_usable()
@@ -104,13 +157,15 @@ class WasmtimeInstance(Instance):
         return slot_export_bits(func_type, LAYOUT, self._gate, slots, invoke, export.name, args)
 
     def _bind_memory(self, export: ExportType) -> Memory:
-        memory = WasmtimeMemory(self._calls, self._extern(export).memory)
-        self._memories.append(memory)
-        return memory
+        return WasmtimeMemory(self._calls, self._extern(export).memory)
 
     def _bind_global(self, export: ExportType) -> Global:
         native = self._extern(export).global_
         return WasmtimeGlobal(self._calls, export.name, cast(GlobalType, export.type), native)
+
+    def _bind_table(self, export: ExportType) -> Table:
+        native = self._extern(export).table
+        return WasmtimeTable(self._calls, cast(TableType, export.type), native)
 
     def _arm_until(self, expires: float) -> None:
         calls = self._calls
@@ -119,10 +174,4 @@ class WasmtimeInstance(Instance):
             calls.look_at_next_tick()
 
     def _close(self) -> None:
-        for memory in self._memories:
-            memory.detach()
         self._calls.close()
-
-
-def _limit(value: int | None) -> int:
-    return _NO_LIMIT if value is None else min(value, _MAX_LIMIT)

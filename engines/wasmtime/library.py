@@ -33,6 +33,7 @@ if VERSION.partition(".")[0] != VERIFIED_RELEASE:
 
 import wasmtime  # noqa: E402 (other versions may not even import)
 from wasmtime import _ffi as ffi  # noqa: E402
+from wasmtime._slab import Slab  # noqa: E402
 
 _library = ctypes.CDLL(ffi.dll._name)
 
@@ -61,6 +62,15 @@ instance_export_get = _function("wasmtime_instance_export_get", ctypes.c_bool)
 memory_data = _function("wasmtime_memory_data", Pointer)
 memory_data_size = _function("wasmtime_memory_data_size", ctypes.c_size_t)
 memory_grow = _function("wasmtime_memory_grow", Pointer)
+func_call = _function("wasmtime_func_call", Pointer)
+func_new = _function("wasmtime_func_new", None)
+table_size = _function("wasmtime_table_size", ctypes.c_uint64)
+table_get = _function("wasmtime_table_get", ctypes.c_bool)
+table_set = _function("wasmtime_table_set", Pointer)
+table_grow = _function("wasmtime_table_grow", Pointer)
+val_unroot = _function("wasmtime_val_unroot", None)
+externref_new = _function("wasmtime_externref_new", ctypes.c_bool)
+externref_data = _function("wasmtime_externref_data", ctypes.c_size_t)
 global_get = _function("wasmtime_global_get", None)
 global_set = _function("wasmtime_global_set", Pointer)
 error_delete = _function("wasmtime_error_delete", None)
@@ -70,10 +80,19 @@ error_new = _function("wasmtime_error_new", Pointer)
 
 #: `wasmtime_func_unchecked_callback_t`: env, caller, slots, number of slots -> trap.
 HostCallback = ctypes.CFUNCTYPE(Pointer, Pointer, Pointer, Pointer, ctypes.c_size_t)
+#: `wasmtime_func_callback_t`: env, caller, arguments, their number, results, theirs -> trap.
+ValueCallback = ctypes.CFUNCTYPE(
+    Pointer, Pointer, Pointer, Pointer, ctypes.c_size_t, Pointer, ctypes.c_size_t
+)
 #: `wasmtime_store_epoch_deadline_callback`'s: context, data, delta, kind of update -> error.
 EpochCallback = ctypes.CFUNCTYPE(
     Pointer, Pointer, Pointer, ctypes.POINTER(ctypes.c_uint64), Pointer
 )
+
+#: The objects that guests hold as `externref`, by what stands for them there.
+externrefs: Slab[Any] = Slab()
+#: What wasmtime calls, in any thread, when no guest holds one any more.
+externref_release = ctypes.CFUNCTYPE(None, ctypes.c_size_t)(externrefs.deallocate)
 
 
 @atexit.register
@@ -103,12 +122,19 @@ __all__ = [
     "EpochCallback",
     "HostCallback",
     "Pointer",
+    "ValueCallback",
     "address_of",
     "context_set_epoch_deadline",
     "error_delete",
     "error_new",
+    "externref_data",
+    "externref_new",
+    "externref_release",
+    "externrefs",
     "ffi",
+    "func_call",
     "func_call_unchecked",
+    "func_new",
     "func_new_unchecked",
     "global_get",
     "global_set",
@@ -118,8 +144,13 @@ __all__ = [
     "memory_data_size",
     "memory_grow",
     "store_epoch_deadline_callback",
+    "table_get",
+    "table_grow",
+    "table_set",
+    "table_size",
     "trap_delete",
     "trap_new",
+    "val_unroot",
     "view_at",
     "wasmtime",
 ]

@@ -22,37 +22,38 @@ _TOO_MANY = (1 << 64) - 1
 
 @fast_memory
 class WasmtimeMemory(Memory):
-    """Views stay right while the instance lives: the engine is set never to move a memory."""
+    """Views stay right while the store lives: the engine is set never to move a memory.
 
-    __slots__ = ("_calls", "_native")
+    Attributes:
+        calls: What the store's calls share.
+        native: Its `wasmtime_memory_t`.
+    """
+
+    __slots__ = ("_native", "calls", "native")
 
     def __init__(self, calls: Calls, native: Any) -> None:
         super().__init__()
-        self._calls = calls
+        self.calls = calls
+        self.native = native
         self._native = ctypes.byref(native)
 
     def _attach(self) -> memoryview:
-        self._calls.gate.check_usable()
-        size = memory_data_size(self._calls.context, self._native)
+        self.calls.gate.check_usable()
+        size = memory_data_size(self.calls.context, self._native)
         if not size:
             return memoryview(bytearray())
-        return view_at(memory_data(self._calls.context, self._native), size)
+        return view_at(memory_data(self.calls.context, self._native), size)
 
     def _grow(self, pages: int) -> bool:
-        gate = self._calls.gate
+        gate = self.calls.gate
         if not gate.acquire(False):
             gate.refuse()
         try:
             gate.check_usable()
             before, count = ctypes.c_uint64(), ctypes.c_uint64(min(pages, _TOO_MANY))
-            error = memory_grow(self._calls.context, self._native, count, ctypes.byref(before))
+            error = memory_grow(self.calls.context, self._native, count, ctypes.byref(before))
             if error:
                 error_delete(ctypes.c_void_p(error))
             return not error
         finally:
             gate.release()
-
-    def detach(self) -> None:
-        """Let go of the memory before it is freed."""
-        self._view = memoryview(b"")
-        self.invalidate()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from anywasm.core.binary import ModuleInterface
 from anywasm.core.errors import ClosedError
 from anywasm.core.limits import ResourceLimits
 from anywasm.core.module import Module
+from anywasm.core.store import Store
 from anywasm.core.types import FuncType
 from anywasm.engines.wasmtime.calls import LAYOUT, Epochs
 from anywasm.engines.wasmtime.errors import map_exceptions
@@ -16,6 +17,7 @@ from anywasm.engines.wasmtime.instance import WasmtimeInstance
 from anywasm.engines.wasmtime.library import wasmtime
 
 if TYPE_CHECKING:
+    from anywasm.engines.wasmtime.store import WasmtimeStore
     from anywasm.engines.wasmtime.vm import WasmtimeVM
 
 
@@ -72,8 +74,10 @@ class WasmtimeModule(Module):
             raise ClosedError(f"{self!r} is closed")
         return native
 
-    def _instantiate(self, imports: list[Any], limits: ResourceLimits | None) -> WasmtimeInstance:
-        return WasmtimeInstance(self, imports, limits)
+    def _instantiate(
+        self, imports: list[Any], limits: ResourceLimits | None, store: Store | None
+    ) -> WasmtimeInstance:
+        return WasmtimeInstance(self, imports, limits, cast("WasmtimeStore | None", store))
 
     def _serialize(self) -> tuple[bytes, bytes]:
         with map_exceptions():

@@ -5,12 +5,17 @@ from __future__ import annotations
 from anywasm.core.binary import ModuleInterface, read_interface, strip_to_interface
 from anywasm.core.capabilities import Capabilities, Feature
 from anywasm.core.errors import ClosedError
-from anywasm.core.types import ExternKind
+from anywasm.core.gate import CallGate
+from anywasm.core.limits import ResourceLimits
+from anywasm.core.types import NUMERIC, ExternKind
 from anywasm.core.vm import VM
-from anywasm.engines.wasmtime.calls import GUEST_STACK, Epochs
+from anywasm.engines.fastcall import gate_lock
+from anywasm.engines.wasmtime.calls import GUEST_STACK, Calls, Epochs
 from anywasm.engines.wasmtime.errors import map_exceptions
 from anywasm.engines.wasmtime.library import VERSION, wasmtime
 from anywasm.engines.wasmtime.module import WasmtimeModule
+from anywasm.engines.wasmtime.references import OTHERS
+from anywasm.engines.wasmtime.store import WasmtimeStore
 
 _FEATURES = frozenset(Feature) - {Feature.THREADS}
 
@@ -61,7 +66,8 @@ class WasmtimeVM(VM):
             memory_limit=True,
             parallel=True,
             backtrace=True,
-            imports=frozenset({ExternKind.FUNCTION}),
+            imports=frozenset(ExternKind) - {ExternKind.TAG},
+            values=NUMERIC | OTHERS,
             features=_FEATURES,
         )
         self._epochs: Epochs | None = Epochs(wasmtime.Engine(_config()))
@@ -95,6 +101,13 @@ class WasmtimeVM(VM):
         with map_exceptions():
             native = wasmtime.Module.deserialize_file(epochs.engine, path)
         return WasmtimeModule(self, epochs, read_interface(interface), interface, native)
+
+    def _new_store(self, limits: ResourceLimits | None) -> WasmtimeStore:
+        gate = CallGate("this wasmtime store", lock=gate_lock())
+        calls = Calls(self._open(), gate, 0)
+        if limits is not None:
+            calls.limit(limits)
+        return WasmtimeStore(self, calls)
 
     def _close(self) -> None:
         # The engine goes with its last module and instance.

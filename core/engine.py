@@ -7,6 +7,7 @@ not here or in `anywasm` itself may change without a new `ENGINE_API_VERSION`.
   numbers, `ValueGlobal` does so for globals; raw bits follow from them.
 - One whose C code shares a buffer with Python: `slot_export`, `slot_host` and `SlotLayout`.
 - A memory that is a buffer: `Memory`. One that is none: `CopiedMemory`.
+- Instances that share memories, tables, globals and functions: `Store`, `Table`.
 - Deadlines: `CallGate.expires` and `check_time` where the engine asks whether time is up, `Ticker`
   where it must be told, `MeteredGate` and `meter` where it can do neither.
 """
@@ -35,6 +36,8 @@ from anywasm.core.marshal import (
 from anywasm.core.memory import PAGE_SIZE, Memory
 from anywasm.core.metering import MeteredGate, MeteringPlan, meter
 from anywasm.core.module import Module
+from anywasm.core.store import Store
+from anywasm.core.tables import Table
 from anywasm.core.types import (
     CustomSection,
     ExportType,
@@ -75,6 +78,8 @@ __all__ = [
     "ResourceLimits",
     "SlotLayout",
     "SlotViews",
+    "Store",
+    "Table",
     "TableType",
     "Ticker",
     "ValueGlobal",

@@ -9,6 +9,7 @@ from anywasm.core.errors import ArgumentError, LinkError, UnsupportedError
 from anywasm.core.linking import MissingImportsError
 from anywasm.core.module import Module
 from anywasm.core.types import ExternKind, FuncType, ValueType
+from anywasm.core.vm import VM
 from anywasm.engines.null.library import NullGuest, export
 
 Guest = Callable[[str, type[NullGuest]], Module]
@@ -198,3 +199,26 @@ def test_custom_sections(assemble: Callable[[str], bytes], vm: Any) -> None:
     section = b"\x00\x0a\x04note" + b"hello"
     module = vm.compile(assemble("(module)") + section)
     assert [(item.name, item.data) for item in module.custom_sections] == [("note", b"hello")]
+
+
+def test_stores_are_for_engines_that_link(vm: VM) -> None:
+    if vm.capabilities.linking:
+        vm.new_store().close()
+    else:
+        with pytest.raises(UnsupportedError, match="link instances"):
+            vm.new_store()
+
+
+@pytest.mark.capable(wasm=True)
+def test_functions_of_another_instance(wat: Callable[[str], Module]) -> None:
+    """Without a store, as any callable is: by way of Python."""
+    inner = wat('(module (func (export "f") (param i32) (result i32) local.get 0))')
+    outer = wat("""(module (import "in" "f" (func $f (param i32) (result i32)))
+      (func (export "f") (result i32) i32.const 42 call $f))""")
+    wrong = wat('(module (import "in" "f" (func (param i64) (result i32))))')
+    with inner.instantiate() as first:
+        with outer.instantiate({"in": first.exports}) as second:
+            assert second.exports["f"]() == 42
+        if not inner.vm.capabilities.linking:
+            with pytest.raises(LinkError, match=r"in\.f"):
+                wrong.instantiate({"in": first.exports})

@@ -49,17 +49,20 @@ class Module(ABC):
     # --- what an engine provides ---
 
     @abstractmethod
-    def _instantiate(
-        self, imports: list[Any], limits: ResourceLimits | None, store: Store | None
-    ) -> Instance:
-        """Instantiate with a value for each of `imports`, checked for presence and kind.
+    def _instantiate(self, imports: list[Any], limits: ResourceLimits | None) -> Instance:
+        """Instantiate, in a store of its own, with a value for each of `imports`.
 
         Args:
-            imports: Callables, and where the engine claims more kinds of `imports`: memories,
-                tables and globals, or for an immutable global its value.
-            limits: Of the kinds that the engine claims; with a store only `start_seconds`.
-            store: One of this engine's; None for a store of the instance's own.
+            imports: Checked for presence and kind. Callables, and where the engine claims more
+                kinds of `imports`: memories, tables and globals, or an immutable global's value.
+            limits: Of the kinds that the engine claims.
         """
+
+    def _instantiate_in(
+        self, store: Store, imports: list[Any], limits: ResourceLimits | None
+    ) -> Instance:
+        """As `_instantiate`, in one of this engine's stores, which has the limits on memory."""
+        raise UnsupportedError(f"engine {self.vm.name!r} cannot link instances with each other")
 
     def _serialize(self) -> tuple[bytes, bytes]:
         """The wasm binary (or its interface sections) and the engine's own artifact."""
@@ -114,7 +117,9 @@ class Module(ABC):
             if limits is not None and limits.bounds_memory:
                 raise ArgumentError("memory is limited for a whole store: see VM.new_store")
         values = resolve_imports(self.imports, imports, self.vm.capabilities)
-        return self._instantiate(values, limits, store)
+        if store is not None:
+            return self._instantiate_in(store, values, limits)
+        return self._instantiate(values, limits)
 
     def serialize(self) -> bytes:
         """The compiled module as an artifact for `VM.load` on the same engine and machine kind.

@@ -10,7 +10,6 @@ from anywasm.core.gate import CallGate
 from anywasm.core.instance import Instance
 from anywasm.core.limits import ResourceLimits
 from anywasm.core.module import Module
-from anywasm.core.store import Store
 from anywasm.core.types import ExportType, FuncType, GlobalType, ImportType, Limits, MemoryType
 from anywasm.engines.null.calls import bind_host
 from anywasm.engines.null.errors import map_exceptions
@@ -36,9 +35,7 @@ class NullModule(Module):
         self._guest = guest
         self._memory = MemoryType(Limits(guest.memory_pages, guest.memory_maximum))
 
-    def _instantiate(
-        self, imports: list[Any], limits: ResourceLimits | None, store: Store | None
-    ) -> Instance:
+    def _instantiate(self, imports: list[Any], limits: ResourceLimits | None) -> Instance:
         gate = CallGate("the instance")
         pages = Pages(self._memory, limits)
         host: dict[str, dict[str, Any]] = {}

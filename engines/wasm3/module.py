@@ -16,7 +16,6 @@ from anywasm.core.limits import ResourceLimits
 from anywasm.core.memory import PAGE_SIZE
 from anywasm.core.metering import MeteredGate, MeteringPlan
 from anywasm.core.module import Module
-from anywasm.core.store import Store
 from anywasm.core.types import ExternKind, FuncType, MemoryType
 from anywasm.engines.fastcall import gate_lock
 from anywasm.engines.wasm3.calls import Calls, Stack
@@ -129,9 +128,7 @@ class Wasm3Module(Module):
             self._names = function_names(self.custom_sections)
         return self._names.get(index, f"func[{index}]")
 
-    def _instantiate(
-        self, imports: list[Any], limits: ResourceLimits | None, store: Store | None
-    ) -> Instance:
+    def _instantiate(self, imports: list[Any], limits: ResourceLimits | None) -> Instance:
         vm, guest = self._vm, cast(Guest, self._guest)
         limits = limits or ResourceLimits()
         guest.check(limits)

@@ -79,13 +79,14 @@ class WasmerModule(Module):
             raise ClosedError(f"{self!r} is closed")
         return self._binding.module.deserialize(store, code)
 
-    def _instantiate(
-        self, imports: list[Any], limits: ResourceLimits | None, store: Store | None
+    def _instantiate(self, imports: list[Any], limits: ResourceLimits | None) -> Instance:
+        native_store, native = self._native()
+        gate = MeteredGate("the instance", thread_bound=True, lock=gate_lock())
+        return self._start(WasmerStore(self.vm, native_store, gate), native, imports, limits)
+
+    def _instantiate_in(
+        self, store: Store, imports: list[Any], limits: ResourceLimits | None
     ) -> Instance:
-        if store is None:
-            native_store, native = self._native()
-            gate = MeteredGate("the instance", thread_bound=True, lock=gate_lock())
-            return self._start(WasmerStore(self.vm, native_store, gate), native, imports, limits)
         shared = cast(WasmerStore, store)
         if not shared.gate.acquire(False):
             shared.gate.refuse()

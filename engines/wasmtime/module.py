@@ -74,10 +74,13 @@ class WasmtimeModule(Module):
             raise ClosedError(f"{self!r} is closed")
         return native
 
-    def _instantiate(
-        self, imports: list[Any], limits: ResourceLimits | None, store: Store | None
+    def _instantiate(self, imports: list[Any], limits: ResourceLimits | None) -> WasmtimeInstance:
+        return WasmtimeInstance(self, imports, limits, None)
+
+    def _instantiate_in(
+        self, store: Store, imports: list[Any], limits: ResourceLimits | None
     ) -> WasmtimeInstance:
-        return WasmtimeInstance(self, imports, limits, cast("WasmtimeStore | None", store))
+        return WasmtimeInstance(self, imports, limits, cast("WasmtimeStore", store))
 
     def _serialize(self) -> tuple[bytes, bytes]:
         with map_exceptions():

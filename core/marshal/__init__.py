@@ -12,7 +12,14 @@ values (a binding that takes Python numbers itself).
 """
 
 from anywasm.core.marshal.bits import bits_adapter, bits_type, check_bits, value_bits
-from anywasm.core.marshal.rules import BYTE_WIDTHS, bad_arguments, bad_result, check_value, refusal
+from anywasm.core.marshal.rules import (
+    BYTE_WIDTHS,
+    TAGS,
+    bad_arguments,
+    bad_result,
+    check_value,
+    refusal,
+)
 from anywasm.core.marshal.slots import (
     SlotLayout,
     SlotViews,
@@ -24,6 +31,7 @@ from anywasm.core.marshal.values import value_export, value_host
 
 __all__ = [
     "BYTE_WIDTHS",
+    "TAGS",
     "SlotLayout",
     "SlotViews",
     "bad_arguments",

@@ -12,6 +12,9 @@ RANGES = {ValueType.I32: (-(1 << 31), (1 << 32) - 1), ValueType.I64: (-(1 << 63)
 MASKS = {ValueType.I32: "0xFFFFFFFF", ValueType.I64: "0xFFFFFFFFFFFFFFFF"}
 FLOATS = frozenset({ValueType.F32, ValueType.F64})
 
+#: `wasm_valkind_t` of the wasm C API.
+TAGS = {ValueType.I32: 0, ValueType.I64: 1, ValueType.F32: 2, ValueType.F64: 3}
+
 #: Bytes of the value types that can cross the seam.
 BYTE_WIDTHS = {
     ValueType.I32: 4,

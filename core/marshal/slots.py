@@ -13,6 +13,7 @@ from anywasm.core.marshal.rules import (
     BYTE_WIDTHS,
     MASKS,
     RANGES,
+    TAGS,
     bad_arguments,
     refusal,
     unsupported,
@@ -42,11 +43,15 @@ class SlotLayout:
         results_first: Whether a host function's results precede its arguments; otherwise both
             start at the first slot, as an export's always do.
         v128: Whether a slot pair can hold a vector.
+        tagged: Whether a value's first slot tells its kind and the second holds it, as in the
+            `wasm_val_t` of the C API. Results are then apart from arguments: an export's follow
+            its arguments, those of a host function have a buffer of their own.
     """
 
     stride: int
     results_first: bool = False
     v128: bool = False
+    tagged: bool = False
 
     @property
     def others(self) -> frozenset[ValueType]:
@@ -55,17 +60,27 @@ class SlotLayout:
 
     def size(self, type: FuncType) -> int:
         """The bytes that a buffer for calls of this type needs (never zero)."""
-        return 8 * self.stride * max(len(type.params), len(type.results), 1)
+        params, results = len(type.params), len(type.results)
+        values = params + results if self.tagged else max(params, results)
+        return 8 * self.stride * max(values, 1)
+
+    def slot(self, value: int) -> int:
+        """The slot that holds a value."""
+        return self.stride * value + self.tagged
+
+    def results(self, type: FuncType) -> int:
+        """What is added to a result's number to find it in the buffer of an export."""
+        return len(type.params) if self.tagged else 0
 
 
-def _store(name: str, type: ValueType, slot: int) -> list[str]:
+def _store(name: str, type: ValueType, slot: int, to: str = "") -> list[str]:
     if type in RANGES:
-        return [range_check(name, type), f"q[{slot}] = {name} & {MASKS[type]}"]
+        return [range_check(name, type), f"{to}q[{slot}] = {name} & {MASKS[type]}"]
     if type is ValueType.F64:
-        return [f"d[{slot}] = {name}"]
+        return [f"{to}d[{slot}] = {name}"]
     if type is ValueType.F32:
-        return [f"q[{slot}] = 0", f"f[{2 * slot}] = {name}"]
-    return [f"b[{8 * slot}:{8 * slot + 16}] = {name}"]
+        return [f"{to}q[{slot}] = 0", f"{to}f[{2 * slot}] = {name}"]
+    return [f"{to}b[{8 * slot}:{8 * slot + 16}] = {name}"]
 
 
 def _load(type: ValueType, slot: int) -> str:
@@ -86,9 +101,10 @@ def _slot_export(type: FuncType, layout: SlotLayout) -> Callable[..., Any]:
     store = [
         line
         for i, value in enumerate(type.params)
-        for line in _store(f"a{i}", value, layout.stride * i)
+        for line in _store(f"a{i}", value, layout.slot(i))
     ]
-    loads = [_load(value, layout.stride * i) for i, value in enumerate(type.results)]
+    first = layout.results(type)
+    loads = [_load(value, layout.slot(i)) for i, value in enumerate(type.results, first)]
     body = ["invoke()"]
     if loads:
         body.append(f"return {loads[0] if len(loads) == 1 else as_tuple(loads)}")
@@ -154,18 +170,16 @@ def slot_export_bits(
         if gate.alert:
             gate.check()
         for i, (value, kind) in enumerate(zip(args, type.params)):
-            slot = 8 * layout.stride * i
+            place = 8 * layout.slot(i)
             try:
                 raw = value.to_bytes(BYTE_WIDTHS[kind], "little")
             except (AttributeError, OverflowError):
                 raise ArgumentError(f"{name}: {value!r} is no unsigned {kind} bits") from None
-            slots.b[slot : slot + max(8, len(raw))] = raw.ljust(8, b"\0")
+            slots.b[place : place + max(8, len(raw))] = raw.ljust(8, b"\0")
         invoke()
         results = tuple(
-            int.from_bytes(
-                slots.b[8 * layout.stride * i : 8 * layout.stride * i + BYTE_WIDTHS[kind]], "little"
-            )
-            for i, kind in enumerate(type.results)
+            int.from_bytes(slots.b[8 * layout.slot(i) :][: BYTE_WIDTHS[kind]], "little")
+            for i, kind in enumerate(type.results, layout.results(type))
         )
     finally:
         gate.release()
@@ -174,14 +188,17 @@ def slot_export_bits(
 
 @cache
 def _slot_host(type: FuncType, layout: SlotLayout) -> Callable[..., Any]:
-    first = layout.stride * len(type.results) if layout.results_first else 0
-    args = ", ".join(_load(v, first + layout.stride * i) for i, v in enumerate(type.params))
+    first = len(type.results) if layout.results_first else 0
+    args = ", ".join(_load(v, layout.slot(i)) for i, v in enumerate(type.params, first))
     results = [f"r{i}" for i in range(len(type.results))]
+    to = "r" if layout.tagged else ""
     store = [
         line
         for i, value in enumerate(type.results)
-        for line in _store(f"r{i}", value, layout.stride * i)
+        for line in _store(f"r{i}", value, layout.slot(i), to)
     ]
+    if layout.tagged:
+        store += [f"rq[{layout.stride * i}] = {TAGS[v]}" for i, v in enumerate(type.results)]
     if not results:
         rest = ["if r is not None: raise bad_result(name, type, r)"]
     else:
@@ -195,7 +212,7 @@ def _slot_host(type: FuncType, layout: SlotLayout) -> Callable[..., Any]:
         ]
     lines = [
         "def make(fn, name, type):",
-        "    def host(q, d, f, b):",
+        f"    def host(q, d, f, b{', rq, rd, rf, rb' if layout.tagged else ''}):",
         f"        r = fn({args})",
         *indent(rest, 2),
         "    return host",
@@ -205,8 +222,10 @@ def _slot_host(type: FuncType, layout: SlotLayout) -> Callable[..., Any]:
 
 def slot_host(
     name: str, type: FuncType, layout: SlotLayout, fn: Callable[..., Any]
-) -> Callable[[memoryview, memoryview, memoryview, memoryview], None]:
+) -> Callable[..., None]:
     """A host function as an engine's C code calls it: on the views `q, d, f, b` of its slots.
+
+    In a tagged layout those are of its arguments, and four more are of its results.
 
     Raises:
         UnsupportedError: Where the type has values that cannot cross.

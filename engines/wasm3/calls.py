@@ -18,6 +18,7 @@ from anywasm.core.errors import ConcurrencyError, InstantiationError, TrapError,
 from anywasm.core.marshal import SlotLayout, SlotViews, slot_export, slot_host
 from anywasm.core.types import FuncType
 from anywasm.engines.fastcall import ENABLED, native, signature
+from anywasm.engines.stack import thread_stack
 from anywasm.engines.wasm3.library import HOST_FUNCTION, Machine
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class Stack:
         known: int | None = getattr(self.threads, "low", None)
         if known is not None:
             return known
-        low, size = _thread_stack()
+        low, size = thread_stack()
         needed = self.budget + 2 * self.reserve
         if size < needed:
             raise ConcurrencyError(
@@ -128,20 +129,6 @@ class Stack:
 def _refuse_depth() -> NoReturn:
     """Raise what stands against a host function with too little stack below it."""
     raise TrapError(TrapKind.STACK_OVERFLOW)
-
-
-def _thread_stack() -> tuple[int, int]:
-    """The lowest address and the size of the calling thread's stack."""
-    libc = ctypes.CDLL(None)
-    libc.pthread_self.restype = ctypes.c_void_p
-    # Larger than the pthread_attr_t of any Linux.
-    attributes = ctypes.create_string_buffer(256)
-    low, size = ctypes.c_void_p(), ctypes.c_size_t()
-    if libc.pthread_getattr_np(ctypes.c_void_p(libc.pthread_self()), attributes):
-        raise OSError("the stack of this thread is unknown")
-    libc.pthread_attr_getstack(attributes, ctypes.byref(low), ctypes.byref(size))
-    libc.pthread_attr_destroy(attributes)
-    return low.value or 0, size.value
 
 
 def _measure(library: Wasm3Library) -> tuple[int, int]:

@@ -1,7 +1,8 @@
-"""The `wasmer` engine."""
+"""The `wasmer` engine: wasmer-python, or the library of a Wasmer installation."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from anywasm.core.binary import read_interface, strip_to_interface
@@ -12,9 +13,16 @@ from anywasm.core.metering import MeteredGate, MeteringPlan, meter
 from anywasm.core.types import NUMERIC, ExternKind
 from anywasm.core.vm import VM
 from anywasm.engines.fastcall import gate_lock
+from anywasm.engines.wasm_c_api import WasmCApiVM
 from anywasm.engines.wasmer.calls import VECTORS
 from anywasm.engines.wasmer.errors import compile_error, is_native
-from anywasm.engines.wasmer.library import Binding, artifact_version, version
+from anywasm.engines.wasmer.library import (
+    LIBWASMER,
+    Binding,
+    artifact_version,
+    load_library,
+    version,
+)
 from anywasm.engines.wasmer.module import WasmerModule
 from anywasm.engines.wasmer.store import WasmerStore
 
@@ -22,6 +30,29 @@ if TYPE_CHECKING:
     from anywasm.core.binary import ModuleInterface
     from anywasm.core.limits import ResourceLimits
     from anywasm.core.module import Module
+    from anywasm.engines.wasm_c_api.library import WasmLibrary
+
+
+def make_vm() -> VM:
+    """The engine: from the library that `ANYWASM_LIBWASMER` names, else from wasmer-python.
+
+    Raises:
+        EngineUnavailableError: When that is missing or unfit.
+    """
+    path = os.environ.get(LIBWASMER)
+    return LibWasmerVM(path) if path else WasmerVM()
+
+
+class LibWasmerVM(WasmCApiVM):
+    """Runs WebAssembly with the Wasmer that is installed, through the standard C API.
+
+    No Wasmer that has this API could be had to test it with: see `docs/engines.md`.
+    """
+
+    name = "wasmer"
+
+    def _find(self, path: str | None) -> WasmLibrary:
+        return load_library(path or os.environ[LIBWASMER])
 
 
 class WasmerVM(VM):

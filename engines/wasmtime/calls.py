@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import itertools
-import threading
 import time
 import weakref
 from collections.abc import Callable
@@ -12,12 +11,12 @@ from functools import partial
 from typing import Any, NoReturn
 
 from anywasm.core.deadlines import IDLE, TICK, Ticker
-from anywasm.core.errors import ConcurrencyError, TrapError, TrapKind
 from anywasm.core.gate import CallGate
 from anywasm.core.limits import ResourceLimits
 from anywasm.core.marshal import SlotLayout, SlotViews, slot_export, slot_host
 from anywasm.core.types import FuncType
 from anywasm.engines.fastcall import ENABLED, native, signature
+from anywasm.engines.stack import StackFloor, refuse_depth
 from anywasm.engines.wasmtime.errors import call_error, take_native
 from anywasm.engines.wasmtime.library import (
     EpochCallback,
@@ -41,10 +40,6 @@ from anywasm.engines.wasmtime.references import References, holds_references
 #: `wasmtime_val_raw_t` is 16 bytes, little-endian; arguments and results start at the first.
 LAYOUT = SlotLayout(stride=2, v128=True)
 
-#: Bytes of native stack that guest code may use, counted from where a store is entered.
-GUEST_STACK = 512 * 1024
-#: Bytes of native stack kept for Python: about the thousand frames that Python allows itself.
-_PYTHON_STACK = 512 * 1024
 #: Ticks between two looks of a running guest at the time, at most: signals wait for one, too.
 _MOST_TICKS = 8
 #: How many addresses of host functions' slots are remembered.
@@ -59,54 +54,7 @@ _monotonic = time.monotonic
 
 _Views = tuple[Any, Any, Any, Any]
 
-
-class _Stack(threading.local):
-    """The calling thread's native stack.
-
-    Wasmtime counts what a guest uses but does not know what the thread has, and past the end of a
-    stack there is only a crash. So a thread is measured when it first enters a guest, and a host
-    function is refused below `floor`, because it may enter another store, which counts anew.
-
-    Attributes:
-        floor: The address above which there is room for Python and one more guest; 0 before the
-            thread was measured.
-    """
-
-    floor = 0
-
-    def measure(self) -> int:
-        """Find `floor` for the calling thread.
-
-        Raises:
-            ConcurrencyError: When its stack is too small to run guests on.
-        """
-        c = ctypes.CDLL(None)
-        attributes = ctypes.create_string_buffer(128)
-        low, size = Pointer(), ctypes.c_size_t()
-        if c.pthread_getattr_np(Pointer(threading.get_ident()), attributes):
-            raise ConcurrencyError("the size of this thread's stack cannot be found out")
-        c.pthread_attr_getstack(attributes, ctypes.byref(low), ctypes.byref(size))
-        c.pthread_attr_destroy(attributes)
-        room = _PYTHON_STACK + GUEST_STACK
-        needed = GUEST_STACK + room
-        if size.value < needed:
-            raise ConcurrencyError(
-                f"this thread's stack of {size.value >> 10} KiB is too small for wasmtime's guests,"
-                f" which need {needed >> 10} KiB: see threading.stack_size() and `ulimit -s`"
-            )
-        self.floor = low.value + room
-        return self.floor
-
-
-_stack = _Stack()
-
-
-def _refuse_depth() -> NoReturn:
-    """Raise what stands against a host function below the thread's floor."""
-    raise TrapError(
-        TrapKind.STACK_OVERFLOW, "too little of the thread's stack is left for the host"
-    )
-
+_stack = StackFloor()
 
 if ENABLED:
     native.use_wasmtime(
@@ -115,7 +63,7 @@ if ENABLED:
         address_of(trap_delete),
         address_of(error_delete),
         _stack.measure,
-        _refuse_depth,
+        refuse_depth,
     )
 
 
@@ -359,7 +307,7 @@ class Calls:
     def _look(self, address: int) -> _Views:
         """Views of a host function's slots, which wasmtime keeps on the stack."""
         if address < self._floor:
-            _refuse_depth()
+            refuse_depth()
         if len(self._views) >= _MAX_VIEWS:
             self._views.clear()
         slots = SlotViews(view_at(address, self._slots))

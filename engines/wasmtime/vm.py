@@ -10,7 +10,8 @@ from anywasm.core.limits import ResourceLimits
 from anywasm.core.types import NUMERIC, ExternKind
 from anywasm.core.vm import VM
 from anywasm.engines.fastcall import gate_lock
-from anywasm.engines.wasmtime.calls import GUEST_STACK, Calls, Epochs
+from anywasm.engines.stack import GUEST_STACK
+from anywasm.engines.wasmtime.calls import Calls, Epochs
 from anywasm.engines.wasmtime.errors import map_exceptions
 from anywasm.engines.wasmtime.library import VERSION, wasmtime
 from anywasm.engines.wasmtime.module import WasmtimeModule

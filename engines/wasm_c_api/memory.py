@@ -1,0 +1,59 @@
+"""A guest's linear memory."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING
+
+from anywasm.core.memory import Memory
+from anywasm.engines.fastcall import fast_memory
+from anywasm.engines.wasm_c_api.library import Pointer, view_at
+
+if TYPE_CHECKING:
+    from anywasm.engines.wasm_c_api.calls import Calls
+
+#: More pages than any memory can have; `wasm.h` counts them in 32 bits.
+_TOO_MANY = (1 << 32) - 1
+
+
+@fast_memory
+class WasmCApiMemory(Memory):
+    """Views are fetched anew after each time that the guest ran: the memory may have moved."""
+
+    __slots__ = ("_at", "_calls", "_native")
+
+    def __init__(self, calls: Calls, native: int) -> None:
+        super().__init__()
+        self._calls = calls
+        self._native = Pointer(native)
+        self._at = 0
+
+    def _attach(self) -> memoryview:
+        calls = self._calls
+        if calls.gate.alert:
+            calls.gate.check_usable()
+        size = calls.library.wasm_memory_data_size(self._native)
+        if not size:
+            return memoryview(bytearray())
+        at = calls.library.wasm_memory_data(self._native)
+        if at != self._at or size != len(self._view):
+            self._at = at
+            return view_at(at, size)
+        return self._view
+
+    def _grow(self, pages: int) -> bool:
+        gate = self._calls.gate
+        if not gate.acquire(False):
+            gate.refuse()
+        try:
+            gate.check_usable()
+            count = ctypes.c_uint32(min(pages, _TOO_MANY))
+            return bool(self._calls.library.wasm_memory_grow(self._native, count))
+        finally:
+            gate.release()
+
+    def detach(self) -> None:
+        """Let go of the memory before it is freed."""
+        self._view = memoryview(b"")
+        self._at = 0
+        self.invalidate()

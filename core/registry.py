@@ -22,8 +22,8 @@ BUILT_IN = {
     "wasmtime": ("anywasm.engines.wasmtime:WasmtimeVM", "pip install 'anywasm[wasmtime]'"),
     "wasmer": ("anywasm.engines.wasmer:make_vm", "pip install 'anywasm[wasmer]'"),
     "wasm3": ("anywasm.engines.wasm3:Wasm3VM", "pip install 'anywasm[wasm3]'"),
-    "wasm_c_api": ("anywasm.engines.wasm_c_api:WasmCApiVM", ""),
     "null": ("anywasm.engines.null:NullVM", ""),
+    "wasm_c_api": ("anywasm.engines.wasm_c_api:WasmCApiVM", ""),
 }
 
 _lock = threading.RLock()

@@ -124,9 +124,9 @@ class Dialect:
 
 #: The implementations that are known; of others nothing is assumed.
 DIALECTS = (
-    Dialect("wasmtime", "wasmtime_module_validate", thread_bound=False),
     Dialect("wasmer", "wasmer_version"),
     Dialect("wamr", "wasm_runtime_full_init"),
+    Dialect("wasmtime", "wasmtime_module_validate", thread_bound=False),
 )
 UNKNOWN = Dialect("wasm.h", "")
 

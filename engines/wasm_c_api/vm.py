@@ -12,6 +12,7 @@ from anywasm.core.binary.sections import SectionId, sections
 from anywasm.core.binary.types import read_memory_type
 from anywasm.core.capabilities import Capabilities, Feature
 from anywasm.core.errors import (
+    AnyWasmError,
     ClosedError,
     CompileError,
     EngineUnavailableError,
@@ -28,9 +29,6 @@ from anywasm.engines.wasm_c_api.module import WasmCApiModule
 if TYPE_CHECKING:
     from anywasm.core.binary import ModuleInterface
     from anywasm.core.module import Module
-
-#: The environment variable that names the library.
-LIBRARY = "ANYWASM_WASM_C_API"
 
 #: For each feature that can be metered the sections of a module that needs it, after the header.
 #: Libraries differ and do not tell: each is asked.
@@ -55,7 +53,10 @@ class Engine(Natives):
 
     def __init__(self, library: WasmLibrary) -> None:
         super().__init__()
-        self.at = self.own(library.wasm_engine_new(), library.wasm_engine_delete)
+        self.at: int = library.wasm_engine_new()
+        if not self.at:
+            raise ImportError(f"{library.path} made no engine")
+        self.own(self.at, library.wasm_engine_delete)
 
 
 class WasmCApiVM(VM):
@@ -69,10 +70,12 @@ class WasmCApiVM(VM):
     Attributes:
         library: The library.
         engine: Its engine.
+        variable: The environment variable that names the library.
     """
 
     name = "wasm_c_api"
     engine_api_version = 1
+    variable = "ANYWASM_WASM_C_API"
 
     def __init__(self, path: str | None = None) -> None:
         """Load a library.
@@ -81,32 +84,39 @@ class WasmCApiVM(VM):
             path: Where it is; by default what the environment variable says.
 
         Raises:
-            EngineUnavailableError: When there is none, or it does not implement `wasm.h`.
-            ImportError: When a module of one instruction fails in it.
+            EngineUnavailableError: When there is none, it does not implement `wasm.h`, or a module
+                of one instruction fails in it.
         """
         self.library = self._find(path)
         self.version = self.library.version
-        self.engine = Engine(self.library)
         self.capabilities = Capabilities()
-        self.capabilities = self._probe()
+        try:
+            self.engine = Engine(self.library)
+            self.capabilities = self._probe()
+        except (ImportError, AnyWasmError) as error:
+            raise EngineUnavailableError(
+                self.name,
+                f"{self.variable}={self.library.path} is not fit for use: {error}",
+                f"set {self.variable} to another library, or unset it",
+            ) from error
 
     def _find(self, path: str | None) -> WasmLibrary:
         """Load the library."""
-        path = path or os.environ.get(LIBRARY)
+        path = path or os.environ.get(self.variable)
         if not path:
             raise EngineUnavailableError(
                 self.name,
-                f"the environment variable {LIBRARY} is not set",
-                f"set {LIBRARY} to the path of a shared library that implements wasm.h, such as "
-                "the one in the Python package wasmtime; see docs/engines.md",
+                f"the environment variable {self.variable} is not set",
+                f"set {self.variable} to the path of a shared library that implements wasm.h, such "
+                "as the one in the Python package wasmtime; see docs/engines.md",
             )
         try:
             return WasmLibrary(path)
         except ImportError as error:
             raise EngineUnavailableError(
                 self.name,
-                f"{LIBRARY}={path}: {error}",
-                f"set {LIBRARY} to a shared library that implements wasm.h, or unset it",
+                f"{self.variable}={path}: {error}",
+                f"set {self.variable} to a shared library that implements wasm.h, or unset it",
             ) from error
 
     def _probe(self) -> Capabilities:

@@ -50,6 +50,7 @@ class LibWasmerVM(WasmCApiVM):
     """
 
     name = "wasmer"
+    variable = LIBWASMER
 
     def _find(self, path: str | None) -> WasmLibrary:
         return load_library(path or os.environ[LIBWASMER])

@@ -44,7 +44,8 @@ POINT = "[anywasm.engines]\ntiny = tiny_engine:TinyVM\n"
 
 
 def test_built_in_engines_are_known_and_come_first() -> None:
-    assert known_engines()[: len(BUILT_IN)] == ("wasmtime", "wasmer", "wasm3", "null")
+    known = ("wasmtime", "wasmer", "wasm3", "null", "wasm_c_api")
+    assert known_engines()[: len(BUILT_IN)] == known
     assert "null" in available_engines()
     assert {status.origin for status in engine_statuses()} >= {"built-in"}
 
@@ -91,8 +92,8 @@ print(sys.argv[1] in known_engines(), sys.argv[1] in available_engines())
 """
     name, hint, reason, *message, last = run_python(source, engine, binding).stdout.splitlines()
     assert name == engine
-    assert hint.startswith(remedy)
-    assert "ImportError" in reason or "ModuleNotFoundError" in reason
+    assert remedy in hint
+    assert binding in reason
     text = " ".join(message)
     assert text.startswith(f"WebAssembly engine {engine!r} is not available: ")
     assert remedy in text

@@ -30,4 +30,5 @@ class TestNull(EngineCompliance):
 
 def test_every_engine_of_the_package_is_tested() -> None:
     tested = {TestWasmtime, TestWasmer, TestWasm3, TestNull}
-    assert {compliance.engine for compliance in tested} == set(BUILT_IN)
+    named_by_environment = {"wasm_c_api"}  # tested in its folder
+    assert {compliance.engine for compliance in tested} | named_by_environment == set(BUILT_IN)

@@ -1,0 +1,60 @@
+"""Writes the table of `docs/engines.md` from what the engines themselves claim.
+
+python -m anywasm.testing.engine_table docs/engines.md
+
+Needs every engine; `wasm_c_api` is shown with wasmtime's library, to which `ANYWASM_WASM_C_API` has
+to point.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+from anywasm.core.capabilities import Capabilities, Feature
+from anywasm.core.registry import BUILT_IN, get_wasm_engine
+from anywasm.core.types import ExternKind
+
+#: What stands around the table.
+_BEGIN, _END = "<!-- claims -->", "<!-- end of claims -->"
+_TABLE = re.compile(rf"(?<={_BEGIN}\n).*(?={_END})", re.DOTALL)
+
+
+def engine_table() -> str:
+    """The table: a row for each claim, a column for each engine of this package.
+
+    Raises:
+        EngineUnavailableError: When one of them is missing.
+    """
+    return "\n".join([*_rows([get_wasm_engine(name).capabilities for name in BUILT_IN]), ""])
+
+
+def fill_in(page: str) -> str:
+    """The page with the table as it is now between its marks."""
+    assert _TABLE.search(page), f"the page has no {_BEGIN}"
+    return _TABLE.sub(lambda _: engine_table(), page)
+
+
+def _rows(claims: list[Capabilities]) -> Iterator[str]:
+    yield f"| | {' | '.join(f'`{name}`' for name in BUILT_IN)} |"
+    yield "|" + " --- |" * (1 + len(BUILT_IN))
+    for field in fields(Capabilities):
+        values = [getattr(claim, field.name) for claim in claims]
+        if isinstance(values[0], bool):
+            yield _row(f"`{field.name}`", values)
+    for kind in ExternKind:
+        yield _row(f"imports: {kind}", [kind in claim.imports for claim in claims])
+    for feature in Feature:
+        yield _row(f"wasm: {feature}", [feature in claim.features for claim in claims])
+
+
+def _row(title: str, claimed: list[bool]) -> str:
+    return f"| {title} | {' | '.join('yes' if claim else '-' for claim in claimed)} |"
+
+
+if __name__ == "__main__":
+    path = Path(sys.argv[1])
+    path.write_text(fill_in(path.read_text()))

@@ -1,0 +1,169 @@
+"""What is said of libraries that cannot be used, and what of those that can."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+#: What a Wasmer's library has beyond `wasm.h`.
+WASMER = """
+const char *wasmer_version(void) { return "7.0.1"; }
+int wasmer_last_error_length(void) { return 14; }
+int wasmer_last_error_message(char *to, int size) {
+  __builtin_strncpy(to, "not to my mind", size);
+  return 14;
+}
+"""
+
+
+def _engine(run_with: Run, name: str, **variables: str) -> Any:
+    """What `anywasm engines --json` says of that engine."""
+    done = run_with("-m", "anywasm", "engines", "--json", **variables)
+    assert (done.returncode, done.stderr) == (0, "")
+    return next(item for item in json.loads(done.stdout) if item["name"] == name)
+
+
+@pytest.fixture(scope="session")
+def compiler() -> str:
+    found = shutil.which("cc") or shutil.which("gcc")
+    if found is None:
+        pytest.skip("there is no C compiler on this machine")
+    return found
+
+
+@pytest.fixture(scope="session")
+def build(tmp_path_factory: pytest.TempPathFactory, compiler: str) -> Callable[..., str]:
+    """Builds a shared library of a C source, over other libraries."""
+    folder = tmp_path_factory.mktemp("libraries")
+
+    def make(name: str, source: str, *libraries: str) -> str:
+        (folder / f"{name}.c").write_text(source)
+        path = str(folder / f"{name}.so")
+        command = [compiler, "-shared", "-fPIC", "-Wl,--no-as-needed", f"{name}.c", *libraries]
+        subprocess.run([*command, "-o", path], check=True, timeout=60, cwd=folder)
+        return path
+
+    return make
+
+
+def test_no_library_is_named(run_with: Run) -> None:
+    found = _engine(run_with, "wasm_c_api")
+    assert found["reason"] == "the environment variable ANYWASM_WASM_C_API is not set"
+    assert found["remedy"].startswith("set ANYWASM_WASM_C_API to the path of a shared library")
+
+
+@pytest.mark.parametrize(
+    ("engine", "variable"),
+    [("wasm_c_api", "ANYWASM_WASM_C_API"), ("wasmer", "ANYWASM_LIBWASMER")],
+)
+@pytest.mark.parametrize("content", [None, b"", b"no library\n"])
+def test_what_is_no_library(
+    run_with: Run, tmp_path: Path, engine: str, variable: str, content: bytes | None
+) -> None:
+    path = tmp_path / "lib.so"
+    if content is not None:
+        path.write_bytes(content)
+    found = _engine(run_with, engine, **{variable: str(path)})
+    assert found["reason"].startswith(f"{variable}={path}: it cannot be loaded: ")
+    assert variable in found["remedy"]
+    assert "unset it" in found["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("engine", "variable"),
+    [("wasm_c_api", "ANYWASM_WASM_C_API"), ("wasmer", "ANYWASM_LIBWASMER")],
+)
+def test_a_library_of_something_else(
+    run_with: Run, build: Callable[..., str], engine: str, variable: str
+) -> None:
+    path = build("other", "void *wasm_engine_new(void) { return 0; }")
+    found = _engine(run_with, engine, **{variable: path})
+    assert "does not implement the wasm C API: it lacks 35 of 36 functions" in found["reason"]
+    assert "unset it" in found["remedy"]
+
+
+def test_a_library_of_another_engine_in_the_place_of_wasmer(
+    run_with: Run, libwasmtime: str
+) -> None:
+    found = _engine(run_with, "wasmer", ANYWASM_LIBWASMER=libwasmtime)
+    assert found["reason"].endswith("implements the wasm C API but is not Wasmer's (wasmtime)")
+    assert "ANYWASM_WASM_C_API" in found["remedy"]
+
+
+def test_a_library_that_makes_no_engine(
+    run_with: Run, build: Callable[..., str], libwasmtime: str
+) -> None:
+    path = build("broken", "void *wasm_engine_new(void) { return 0; }", libwasmtime)
+    found = _engine(run_with, "wasm_c_api", ANYWASM_WASM_C_API=path)
+    assert "made no engine" in found["reason"]
+    assert "unset it" in found["remedy"]
+
+
+def test_wasmtime_is_told_by_its_digest(run_with: Run, libwasmtime: str) -> None:
+    found = _engine(run_with, "wasm_c_api", ANYWASM_WASM_C_API=libwasmtime)
+    assert found["version"].startswith("wasmtime-")
+    assert found["capabilities"]["thread_bound"] is False
+
+
+# Wasmer's own library could not be had. This one answers as it does where it goes beyond `wasm.h`,
+# and has wasmtime's functions for the rest.
+SCRIPT = """
+from anywasm import CompileError, TrapError, get_wasm_engine
+vm = get_wasm_engine("wasmer")
+wasm = bytes.fromhex("0061736d0100000001040160000003020100070501016600000a05010300000b")
+try:
+    vm.compile(wasm[:-2] + b"\\x6a\\x0b")
+except CompileError as error:
+    print(error)
+with vm.compile(wasm) as module, module.instantiate() as instance:
+    try:
+        instance.exports["f"]()
+    except TrapError as trap:
+        print(trap.kind)
+print(vm.load(vm.compile(wasm).serialize()))
+"""
+
+
+def test_the_engine_wasmer_runs_in_the_library_that_is_named(
+    run_with: Run, build: Callable[..., str], libwasmtime: str
+) -> None:
+    path = build("wasmer", WASMER, libwasmtime)
+    found = _engine(run_with, "wasmer", ANYWASM_LIBWASMER=path)
+    assert found["version"] == "wasmer-7.0.1"
+    assert found["capabilities"]["interrupt"] is True
+    assert found["capabilities"]["thread_bound"] is True
+    done = run_with("-c", SCRIPT, ANYWASM_LIBWASMER=path)
+    assert done.stdout.splitlines() == [
+        "wasmer-7.0.1 refuses the module: not to my mind",
+        "unreachable",
+        "<wasmer module, 0 imports, 1 exports>",
+    ], done.stderr
+
+
+#: The wheel that pip installs where there is none for the interpreter.
+STUB = 'raise ImportError("Wasmer is not available on this system")\n'
+
+
+def test_the_stub_that_pip_installs_for_later_pythons(run_with: Run, tmp_path: Path) -> None:
+    for name in ("wasmer", "wasmer_compiler_cranelift"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(STUB)
+    found = _engine(run_with, "wasmer", PYTHONPATH=str(tmp_path))
+    running = f"{sys.implementation.name} {sys.version_info.major}.{sys.version_info.minor}"
+    assert found["reason"] == (
+        "wasmer-python cannot be loaded (Wasmer is not available on this system); its last wheels "
+        f"are for CPython 3.10, this is {running}"
+    )
+    if running == "cpython 3.10":
+        assert found["remedy"] == "pip install 'anywasm[wasmer]'"
+    else:
+        assert found["remedy"].startswith("install Wasmer and set ANYWASM_LIBWASMER to ")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from anywasm.core.capabilities import Capabilities, Feature
 from anywasm.core.registry import BUILT_IN, get_wasm_engine
-from anywasm.core.types import ExternKind
+from anywasm.core.types import ExternKind, ValueType
 
 #: What stands around the table.
 _BEGIN, _END = "<!-- claims -->", "<!-- end of claims -->"
@@ -47,6 +47,8 @@ def _rows(claims: list[Capabilities]) -> Iterator[str]:
             yield _row(f"`{field.name}`", values)
     for kind in ExternKind:
         yield _row(f"imports: {kind}", [kind in claim.imports for claim in claims])
+    for value in ValueType:
+        yield _row(f"values: {value}", [value in claim.values for claim in claims])
     for feature in Feature:
         yield _row(f"wasm: {feature}", [feature in claim.features for claim in claims])
 

@@ -55,7 +55,7 @@ class ModuleCompiler:
                     module = self._modules[key] = self._make(get_wasm_engine(engine), source)
                 return module
         except AnyWasmError as error:
-            raise PluginLoadError(f"the module {source.path}: {error}") from error
+            raise PluginLoadError(f"the module {source.place}: {error}") from error
 
     def _make(self, vm: VM, source: ModuleSource) -> Module:
         if self._cache is None:
@@ -69,7 +69,7 @@ class ModuleCompiler:
             if took > _NOTABLE:
                 _log.info(
                     "%s: compiled for %s in %.1f s%s",
-                    source.path,
+                    source.place,
                     vm.name,
                     took,
                     ", kept for the next start" if vm.capabilities.serialize else "",

@@ -93,15 +93,15 @@ class PluginManager:
         return Change.UPDATED
 
     def reload(self, name: str) -> None:
-        """Take up a change of the plugin's module file.
+        """Take up a change of the plugin's module, in its file or at its URL.
 
         Raises:
             PluginNotFoundError: When there is no such plugin.
-            SameConfigError: When the file's content has not changed.
+            SameConfigError: When its content has not changed.
             PluginError: When the new module does not load or start; the old one serves on.
         """
         wrapper = self.get(name)
-        wrapper.update(wrapper.plugin.config)
+        wrapper.update(wrapper.plugin.config, refresh=True)
 
     def resize(self, name: str, instance_num: int) -> None:
         """Change a plugin's number of instances.

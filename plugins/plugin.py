@@ -95,14 +95,21 @@ class Plugin:
         return self.config.name
 
     @classmethod
-    def load(cls, config: PluginConfig, host: PluginHost) -> Plugin:
+    def load(
+        cls, config: PluginConfig, host: PluginHost, source: ModuleSource | None = None
+    ) -> Plugin:
         """Read, compile and start a plugin with all its instances, ready to serve.
+
+        Args:
+            config: The plugin.
+            host: The process that runs it.
+            source: Its module, where it was read already.
 
         Raises:
             PluginLoadError: When its module cannot be read or compiled.
             PluginStartError: When a guest cannot be started and configured.
         """
-        source = read_source(config.vm_config)
+        source = source or read_source(config.vm_config)
         module = host.compiler.compile(config.vm_config.engine, source)
         try:
             plugin = cls(config, source, module, host)

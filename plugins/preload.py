@@ -43,5 +43,5 @@ def preload(configs: Iterable[PluginConfig], compiler: ModuleCompiler) -> list[M
         for count, done in enumerate(as_completed(compiling), 1):
             if done.exception() is None:
                 modules.append(done.result())
-            _log.info("modules: %d of %d ready (%s)", count, len(wanted), compiling[done].path)
+            _log.info("modules: %d of %d ready (%s)", count, len(wanted), compiling[done].place)
     return modules

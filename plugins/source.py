@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 
 from anywasm.plugins.config import VmConfig
 from anywasm.plugins.errors import PluginLoadError
@@ -15,42 +14,57 @@ class ModuleSource:
     """A module as it was read.
 
     Attributes:
-        path: The file.
+        place: The file, or the URL without what may be secret in it.
         wasm: Its bytes.
         sha256: Their checksum, hexadecimal.
     """
 
-    path: Path
+    place: str
     wasm: bytes
     sha256: str
 
 
-def read_source(config: VmConfig) -> ModuleSource:
+def read_source(config: VmConfig, *, refresh: bool = False) -> ModuleSource:
     """Read the module of `config` and check the checksums that it pins, on every load.
 
+    Args:
+        config: Which module.
+        refresh: Whether a server is asked for a newer one even where an earlier one would do.
+
     Raises:
-        PluginLoadError: When the file cannot be read, is empty, or is another than was pinned.
+        PluginLoadError: When it cannot be read or fetched, is empty, or is another than was pinned.
     """
-    path = config.path
-    if path is None:
-        raise PluginLoadError("vm_config has no path")
-    try:
-        wasm = path.read_bytes()
-    except OSError as error:
-        raise PluginLoadError(f"cannot read the module {path}: {error.strerror}") from error
-    if not wasm:
-        raise PluginLoadError(f"the module {path} is empty")
-    sha256 = hashlib.sha256(wasm).hexdigest()
-    _check(path, "sha256", config.sha256, sha256)
-    if config.md5 is not None:
-        md5 = hashlib.md5(wasm, usedforsecurity=False).hexdigest()
-        _check(path, "md5", config.md5, md5)
-    return ModuleSource(path, wasm, sha256)
+    if config.url is not None:
+        # Only who fetches needs an HTTP client, which takes a while to import.
+        from anywasm.plugins.remote import fetch_module, shown
 
-
-def _check(path: Path, algorithm: str, pinned: str | None, found: str) -> None:
-    if pinned is not None and pinned != found:
-        raise PluginLoadError(
-            f"the module {path} has {algorithm} {found}, but {pinned} is pinned; "
-            "pin the new checksum if the change is meant"
+        place = shown(config.url)
+        wasm = fetch_module(
+            config, lambda wasm, sha256: _check(config, place, wasm, sha256), refresh=refresh
         )
+    elif config.path is not None:
+        place = str(config.path)
+        try:
+            wasm = config.path.read_bytes()
+        except OSError as error:
+            raise PluginLoadError(f"cannot read the module {place}: {error.strerror}") from error
+    else:
+        raise PluginLoadError("vm_config has neither path nor url")
+    sha256 = hashlib.sha256(wasm).hexdigest()
+    _check(config, place, wasm, sha256)
+    return ModuleSource(place, wasm, sha256)
+
+
+def _check(config: VmConfig, place: str, wasm: bytes, sha256: str) -> None:
+    if not wasm:
+        raise PluginLoadError(f"the module {place} is empty")
+    found = {"sha256": sha256}
+    if config.md5 is not None:
+        found["md5"] = hashlib.md5(wasm, usedforsecurity=False).hexdigest()
+    for algorithm, value in found.items():
+        pinned = getattr(config, algorithm)
+        if pinned is not None and pinned != value:
+            raise PluginLoadError(
+                f"the module {place} has {algorithm} {value}, but {pinned} is pinned; "
+                "pin the new checksum if the change is meant"
+            )

@@ -12,7 +12,7 @@ from anywasm.plugins.errors import PluginNotFoundError, SameConfigError
 from anywasm.plugins.handler import PluginHandler
 from anywasm.plugins.host import PluginHost
 from anywasm.plugins.plugin import Plugin
-from anywasm.plugins.source import read_source
+from anywasm.plugins.source import ModuleSource, read_source
 
 _log = logging.getLogger("anywasm.plugins")
 
@@ -25,7 +25,7 @@ class PluginWrapper:
     Attributes:
         name: The plugin's name.
         plugin: The version that serves.
-        last_error: What the last failed update said, or None after a good one.
+        last_error: What the last update said that failed, or None when all is as it should be.
         reloads: How many versions were swapped in after the first.
     """
 
@@ -77,32 +77,43 @@ class PluginWrapper:
         except Exception:
             _log.exception("plugin %s: %s failed", self.name, method.__qualname__)
 
-    def update(self, config: PluginConfig) -> None:
-        """Bring the plugin in line with `config` and with its module's file as it is now.
+    def update(self, config: PluginConfig, *, refresh: bool = False) -> None:
+        """Bring the plugin in line with `config` and with its module as it is now.
 
         A new version is started completely before it replaces the old one, which keeps serving
         when anything fails. Where only `instance_num` differs, instances come or go.
+
+        Args:
+            config: The new configuration, or the same.
+            refresh: Whether a module with a URL is looked for there, and not only on the disk.
 
         Raises:
             SameConfigError: When neither the configuration nor the module has changed.
             PluginNotFoundError: When the plugin was removed meanwhile.
             PluginError: When the new version cannot be loaded or started.
         """
-        with self._lock:
-            if self._removed:
-                raise PluginNotFoundError(self.name)
-            try:
-                self._update(config)
-            except SameConfigError:
-                raise
-            except Exception as error:
-                self.last_error = str(error)
-                raise
+        try:
+            # Not under the lock: a slow server must not hold up who changes or removes the plugin.
+            fetched = config.vm_config.url is not None
+            source = read_source(config.vm_config, refresh=refresh) if fetched else None
+            with self._lock:
+                if self._removed:
+                    raise PluginNotFoundError(self.name)
+                self._update(config, source)
+        except PluginNotFoundError:
+            raise
+        except SameConfigError:
             self.last_error = None
+            raise
+        except Exception as error:
+            self.last_error = str(error)
+            raise
+        self.last_error = None
 
-    def _update(self, config: PluginConfig) -> None:
+    def _update(self, config: PluginConfig, source: ModuleSource | None) -> None:
         old = self.plugin
-        same_module = read_source(config.vm_config).sha256 == old.source.sha256
+        source = source or read_source(config.vm_config)
+        same_module = source.sha256 == old.source.sha256
         if same_module and config == old.config:
             raise SameConfigError(f"plugin {self.name!r}: nothing has changed")
         resized = old.config.model_copy(update={"instance_num": config.instance_num})
@@ -112,7 +123,7 @@ class PluginWrapper:
             for handler in self._handlers:
                 handler.on_config_update(config)
             return
-        new = Plugin.load(config, self._host)
+        new = Plugin.load(config, self._host, source)
         try:
             self._announce(new, old)
         except BaseException:

@@ -18,6 +18,7 @@ from anywasm.plugins.config import AppConfig, ListenerConfig, PluginConfig
 from anywasm.plugins.functions import FunctionService
 from anywasm.plugins.host import PluginHost
 from anywasm.plugins.manager import PluginManager
+from anywasm.plugins.poller import PluginPoller
 from anywasm.plugins.preload import preload
 from anywasm.plugins.router import FunctionRouter
 from anywasm.plugins.watcher import PluginWatcher
@@ -64,6 +65,7 @@ class Server:
         self._access_logs: list[AccessLog] = []
         self._executor = ThreadPoolExecutor(WAITING_THREADS, "anywasm-wait")
         self._watcher: PluginWatcher | None = None
+        self._poller: PluginPoller | None = None
         self._services: HostServices | None = None
         self.manager: PluginManager
         self.metrics: Metrics
@@ -127,6 +129,8 @@ class Server:
         for plugin in self.config.plugins:
             await loop.run_in_executor(self._executor, self._load, plugin)
         del modules  # the plugins hold on to theirs
+        self._poller = PluginPoller(self.manager)
+        self._poller.start()
         if config.watch:
             self._watcher = PluginWatcher(self.manager)
             self._watcher.start()
@@ -194,6 +198,8 @@ class Server:
         steps: list[Awaitable[object]] = [item.drain(timeout) for _, item in listeners]
         if self._watcher is not None:
             steps.append(loop.run_in_executor(None, self._watcher.close))
+        if self._poller is not None:
+            steps.append(loop.run_in_executor(None, self._poller.close))
         if self.admin is not None:
             steps.append(self.admin.close())
         # Whatever fails here, the rest is freed.

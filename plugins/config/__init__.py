@@ -5,6 +5,7 @@ from anywasm.plugins.config.access_log import AccessLogConfig
 from anywasm.plugins.config.address import Address
 from anywasm.plugins.config.app import AppConfig
 from anywasm.plugins.config.cluster import ClusterConfig, ClusterTlsConfig
+from anywasm.plugins.config.fetch import FetchConfig
 from anywasm.plugins.config.filters import LoadedFilters, load_filter_config, read_wasm_plugins
 from anywasm.plugins.config.listener import LimitsConfig, ListenerConfig, ListenerTlsConfig
 from anywasm.plugins.config.load import LoadedConfig, load_config
@@ -23,6 +24,7 @@ __all__ = [
     "ClusterConfig",
     "ClusterTlsConfig",
     "DirectResponseConfig",
+    "FetchConfig",
     "LimitsConfig",
     "ListenerConfig",
     "ListenerTlsConfig",

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, PlainValidator, field_validator, model_validator
 
 from anywasm.core.registry import known_engines
+from anywasm.plugins.config.fetch import FetchConfig, ModuleUrl
 from anywasm.plugins.config.file_path import FilePath
 from anywasm.plugins.config.model import CrossCheckError, Model, Problem
 
@@ -61,8 +62,10 @@ class VmConfig(Model):
     """Name of the WebAssembly engine; `anywasm engines` lists them."""
     path: FilePath | None = None
     """The module. A relative path starts at the folder of the configuration file."""
-    url: str | None = None
-    """Reserved: modules are only read from files so far."""
+    url: ModuleUrl | None = None
+    """Instead of a path: `https://`, `http://`, or `oci://REGISTRY/IMAGE[:TAG][@sha256:DIGEST]`."""
+    fetch: FetchConfig = FetchConfig()
+    """How it is fetched from there."""
     sha256: Annotated[str, _hexadecimal(64)] | None = None
     """Checksum that the module must have, hexadecimal."""
     md5: Annotated[str, _hexadecimal(32)] | None = None
@@ -87,12 +90,8 @@ class VmConfig(Model):
         problems: list[Problem] = []
         if self.path is not None and self.url is not None:
             problems.append((("url",), "path and url exclude each other; keep path"))
-        elif self.url is not None:
-            problems.append(
-                (("url",), "url sources are not served yet; download the module and set path")
-            )
-        elif self.path is None:
-            problems.append((("path",), "required, but missing: the module's file"))
+        elif self.path is None and self.url is None:
+            problems.append((("path",), "required, but missing: the module's file, or a url"))
         if problems:
             raise CrossCheckError(problems)
         return self

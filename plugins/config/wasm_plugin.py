@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from anywasm.plugins.config.block import Block
+from anywasm.plugins.config.fetch import SECRETS_VARIABLE, pull_secret
 from anywasm.plugins.config.target import Target
 from anywasm.plugins.config.translation import Translation
 
@@ -26,8 +27,6 @@ _POLICIES = {
     "FAIL_RELOAD": "fail_reload",
 }
 _IGNORED = (
-    "image_pull_policy",
-    "image_pull_secret",
     "match",
     "selector",
     "target_ref",
@@ -36,6 +35,14 @@ _IGNORED = (
 )
 #: What a rule's condition is called in what a Higress plugin reads.
 _CONDITIONS = {"ingress": "_match_route_", "domain": "_match_domain_", "service": "_match_service_"}
+
+
+_PULL_POLICIES = {
+    "": "",
+    "UNSPECIFIED_POLICY": "",
+    "IfNotPresent": "if_not_present",
+    "Always": "always",
+}
 
 
 def is_wasm_plugin(data: Mapping[str, Any]) -> bool:
@@ -90,17 +97,61 @@ def _place(spec: Block) -> tuple[int, int]:
 
 def _module(spec: Block, vm: Target) -> None:
     url = spec.text("url")
+    sha256 = spec.text("sha256").removeprefix("sha256:") or None
     try:
         parts = urlsplit(url)
     except ValueError:
         parts = urlsplit("")
     if parts.scheme == "file" and parts.path and parts.netloc in ("", "localhost"):
         vm.set("path", unquote(parts.path), spec.place("url"))
+    elif parts.scheme in ("http", "https"):
+        vm.set("url", url, spec.place("url"))
+    elif url and (parts.scheme == "oci" or "://" not in url):
+        # Istio takes what has no scheme for an image, and checks the image's digest, not the
+        # module's.
+        vm.set("url", _image(spec, url.removeprefix("oci://"), sha256), spec.place("url"))
+        sha256 = None
     elif url:
-        spec.problem("url", "is not served yet; download the module and name it as file:///PATH")
+        spec.problem("url", "must begin with https://, http://, oci:// or file:///")
     else:
-        spec.problem("url", "required, but missing: file:///PATH")
-    vm.set("sha256", spec.text("sha256").removeprefix("sha256:") or None, spec.place("sha256"))
+        spec.problem("url", "required, but missing: https://, http://, oci:// or file:///PATH")
+    vm.set("sha256", sha256, spec.place("sha256"))
+    _pulling(spec, vm)
+
+
+def _image(spec: Block, image: str, sha256: str | None) -> str:
+    """The URL of an image, with the digest that it must have."""
+    name, _, digest = image.partition("@sha256:")
+    if digest and sha256 is not None and digest != sha256:
+        spec.problem("sha256", "is another digest than that in url; keep one")
+    digest = digest or sha256 or ""
+    return f"oci://{name}@sha256:{digest}" if digest else f"oci://{name}"
+
+
+def _pulling(spec: Block, vm: Target) -> None:
+    policy = _PULL_POLICIES.get(spec.text("image_pull_policy"))
+    if policy is None:
+        spec.problem("image_pull_policy", "must be IfNotPresent or Always")
+    secret = spec.text("image_pull_secret")
+    if "url" not in vm.data:
+        spec.ignore("image_pull_policy", "image_pull_secret")
+        return
+    url: str = vm.data["url"]
+    name = url.rpartition("/")[2]
+    if policy == "" and url.startswith("oci://") and "@" not in url:
+        # As in Kubernetes: only what is called latest is expected to change.
+        policy = "always" if ":" not in name or name.endswith(":latest") else ""
+    fetch = vm.below("fetch", spec.path)
+    fetch.set("pull_policy", policy or None, spec.place("image_pull_policy"))
+    if not secret:
+        return
+    path = pull_secret(secret)
+    if path is None:
+        spec.problem(
+            "image_pull_secret",
+            f"mount it as FOLDER/NAME/.dockerconfigjson and set {SECRETS_VARIABLE}=FOLDER",
+        )
+    fetch.set("docker_config", str(path), spec.place("image_pull_secret"))
 
 
 def _environment(config: Block, vm: Target) -> None:

@@ -98,7 +98,7 @@ def _describe(wrapper: PluginWrapper) -> dict[str, Any]:
         "id": plugin.id,
         "engine": plugin.module.vm.name,
         "engine_version": plugin.module.vm.version,
-        "path": str(plugin.source.path),
+        "path": plugin.source.place,
         "sha256": plugin.source.sha256,
         "version": plugin.version,
         "instance_num": plugin.pool.size,

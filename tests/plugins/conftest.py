@@ -15,6 +15,7 @@ import wasmtime
 from anywasm.abi.enums import LogLevel
 from anywasm.abi.host import HostServices
 from anywasm.core.registry import engine_statuses
+from anywasm.plugins import filter_pool
 from anywasm.plugins.config import PluginConfig
 from anywasm.plugins.function import FunctionRequest, FunctionResponse
 from anywasm.plugins.functions import FunctionService
@@ -257,6 +258,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "engine" in metafunc.fixturenames:
         names = [s.name for s in engine_statuses() if s.vm and s.vm.capabilities.wasm]
         metafunc.parametrize("engine", names, indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def _started_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy the machine is: only what is meant to starts instances in other threads."""
+    monkeypatch.setattr(filter_pool, "CHEAP_START", float("inf"))
 
 
 @pytest.fixture

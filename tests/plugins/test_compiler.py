@@ -86,8 +86,8 @@ def test_the_next_process_does_not_compile(
 
 def test_what_is_refused_is_not_kept(engine: str, source: ModuleSource, tmp_path: Path) -> None:
     cache = ArtifactCache(tmp_path / "artifacts")
-    broken = ModuleSource(source.path, WASM + b"\x01", "0" * 64)
-    with pytest.raises(PluginLoadError, match=str(source.path)):
+    broken = ModuleSource(source.place, WASM + b"\x01", "0" * 64)
+    with pytest.raises(PluginLoadError, match=source.place):
         ModuleCompiler(cache).compile(engine, broken)
     assert cache.entries() == []
 

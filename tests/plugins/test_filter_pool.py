@@ -64,12 +64,6 @@ class Filters:
             slot.guest.call(slot.root, slot.guest.instance.exports[name], limit=0.05)
 
 
-@pytest.fixture(autouse=True)
-def _started_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However busy the machine is: only what is meant to starts instances in other threads."""
-    monkeypatch.setattr(filter_pool, "CHEAP_START", float("inf"))
-
-
 @pytest.fixture
 def filters(tmp_path: Path, make_guest: Callable[..., bytes]) -> Iterator[Filters]:
     def with_breaks(id: str, **life: str) -> bytes:

@@ -32,7 +32,7 @@ def test_a_module_is_read_with_its_checksum(tmp_path: Path) -> None:
     sha256 = hashlib.sha256(b"content").hexdigest()
     md5 = hashlib.md5(b"content").hexdigest()
     source = read_source(config(path, sha256=sha256.upper(), md5=md5))
-    assert source == ModuleSource(path, b"content", sha256)
+    assert source == ModuleSource(str(path), b"content", sha256)
 
 
 @pytest.mark.parametrize(("algorithm", "digits"), [("sha256", 64), ("md5", 32)])
@@ -59,7 +59,7 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 
 def source(wasm: bytes) -> ModuleSource:
-    return ModuleSource(Path("m.wasm"), wasm, hashlib.sha256(wasm).hexdigest())
+    return ModuleSource("m.wasm", wasm, hashlib.sha256(wasm).hexdigest())
 
 
 def test_a_module_is_compiled_once_also_by_many_threads(

@@ -131,14 +131,33 @@ def _module(code: Block, target: Target, folder: Path | None) -> None:
     for key in inline:
         local.problem(key, "is not served; write the module to a file and set filename")
     if "remote" in code:
-        code.problem("remote", "is not served yet; download the module and set local.filename")
+        _remote(code.block("remote"), target)
     elif path is None and not inline:
         local.problem("filename", "required, but missing: the module's file")
     local.skip("inline_string", "inline_bytes")
     local.ignore("watched_directory")
     local.close()
-    code.skip("remote")
     code.close()
+
+
+def _remote(remote: Block, target: Target) -> None:
+    """Fetched directly, not through the cluster that Envoy wants for it."""
+    uri = remote.block("http_uri")
+    target.set("url", uri.text("uri") or None, uri.place("uri"))
+    if "uri" not in uri:
+        uri.problem("uri", "required, but missing: where the module is")
+    target.set("sha256", remote.text("sha256") or None, remote.place("sha256"))
+    if "sha256" not in remote:
+        remote.problem("sha256", "required, but missing, as in Envoy")
+    fetch = target.below("fetch", uri.path)
+    fetch.set("timeout", uri.value("timeout"), uri.place("timeout"))
+    uri.skip("cluster")
+    uri.close()
+    retry = remote.block("retry_policy")
+    fetch.set("retries", retry.number("num_retries"), retry.place("num_retries"))
+    retry.ignore("retry_back_off")
+    retry.close()
+    remote.close()
 
 
 def _engine(vm: Block, target: Target) -> None:

@@ -367,7 +367,7 @@ def test_a_filter_from_values() -> None:
     loaded = load_filter_config({"config": {"name": "n", "vm_config": vm_config}})
     assert loaded.notices == ()
     assert loaded.filters[0].vm_config.path == Path("f.wasm")
-    with pytest.raises(ConfigError, match=r"^config.vm_config.code.remote: is not served yet"):
+    with pytest.raises(ConfigError, match=r"^config.vm_config.code.remote.http_uri.uri: requir"):
         load_filter_config({"config": {"vm_config": {"code": {"remote": {"a": "b"}}}}})
     with pytest.raises(ConfigError, match="must be something that JSON can say"):
         load_filter_config({"config": {"vm_config": object()}})
@@ -381,3 +381,12 @@ def test_a_plugin_of_the_own_schema_alone(tmp_path: Path) -> None:
     file.write_text("name: p\nvm_config: {path: p.wasm}\nrootid: x\n")
     with pytest.raises(ConfigError, match=r'yaml:3: rootid: unknown key; did you mean "root_id"'):
         load_filter_config(file)
+
+
+def test_a_remote_module_is_fetched() -> None:
+    uri = {"uri": "https://x/y.wasm", "cluster": "c", "timeout": "5s"}
+    remote = {"http_uri": uri, "sha256": "0" * 64, "retry_policy": {"num_retries": 7}}
+    loaded = load_filter_config({"config": {"vm_config": {"code": {"remote": remote}}}})
+    vm = loaded.filters[0].vm_config
+    assert (vm.url, vm.sha256) == ("https://x/y.wasm", "0" * 64)
+    assert (vm.fetch.timeout, vm.fetch.retries) == (5.0, 7)

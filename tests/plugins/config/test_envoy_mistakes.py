@@ -197,7 +197,12 @@ MISTAKES = [
     (
         "{local: {filename: lib/filter.wasm}}",
         "{remote: {http_uri: {}}}",
-        f"40: {WASM}.vm_config.code.remote: is not served yet; download the module",
+        f"40: {WASM}.vm_config.code.remote.http_uri.uri: required, but missing: where the module",
+    ),
+    (
+        "{local: {filename: lib/filter.wasm}}",
+        "{remote: {http_uri: {uri: 'https://x/y'}}}",
+        f"40: {WASM}.vm_config.code.remote.sha256: required, but missing, as in Envoy",
     ),
     (
         "filename: lib/filter.wasm",

@@ -339,8 +339,8 @@ PLACE = "servers[0].listeners[1].stream_filters[0].config.function1"
         (((*ITEM, "vm_config"), None), f"{PLACE}.vm_config: nil vm config: required, but missing"),
         (((*ITEM, "vm_config"), []), f"{PLACE}.vm_config: must be a mapping"),
         (
-            ((*ITEM, "vm_config"), {"url": "http://x"}),
-            f"{PLACE}.vm_config.url: url sources are not served yet; download the module and set",
+            ((*ITEM, "vm_config"), {"url": "ftp://x"}),
+            f"{PLACE}.vm_config.url: must be https://, http:// or oci://",
         ),
         (((*ITEM, "vm_config"), {}), f"{PLACE}.vm_config.path: required, but missing"),
         (((*ITEM, "vm_config", "path"), 7), f"{PLACE}.vm_config.path: must be text, not 7"),

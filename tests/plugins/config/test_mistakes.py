@@ -57,12 +57,22 @@ MISTAKES = [
     ),
     (
         "path: one.wasm",
-        "url: http://x/one.wasm",
-        "10: plugins[0].vm_config.url: url sources are not served yet; download the module and se",
+        "url: http://me:secret@x/one.wasm",
+        "10: plugins[0].vm_config.url: must be https://, http:// or oci://, a host, and no user n",
     ),
     (
         "path: one.wasm",
-        "path: a\n      url: b",
+        "url: http://x/one.wasm\n      fetch: {username: me}",
+        "11: plugins[0].vm_config.fetch.username: username needs a password_env or a password_fil",
+    ),
+    (
+        "path: one.wasm",
+        "url: http://x/one.wasm\n      fetch: {pull_policy: never}",
+        "11: plugins[0].vm_config.fetch.pull_policy: must be ",
+    ),
+    (
+        "path: one.wasm",
+        "path: a\n      url: http://b",
         "11: plugins[0].vm_config.url: path and url exclude each other; keep path",
     ),
     (

@@ -164,12 +164,14 @@ def test_fail_strategies(written: str, policy: str) -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ({"url": "oci://ghcr.io/x/y:1"}, "spec.url: is not served yet; download the module and n"),
-        ({"url": "https://x/y.wasm"}, "spec.url: is not served yet"),
-        ({"url": "x/y:1"}, "spec.url: is not served yet"),
-        ({"url": "file://host/y"}, "spec.url: is not served yet"),
-        ({"url": "file://[x"}, "spec.url: is not served yet"),
-        ({"url": None}, "spec.url: required, but missing: file:///PATH"),
+        ({"url": "ftp://x/y.wasm"}, "spec.url: must begin with https://, http://, oci:// or file"),
+        ({"url": "https://a:b@x/y.wasm"}, "spec.url: must be https://, http:// or oci://, a host"),
+        ({"url": "file://host/y"}, "spec.url: must begin with https://"),
+        ({"url": "file://[x"}, "spec.url: must begin with https://"),
+        ({"url": None}, "spec.url: required, but missing: https://, http://, oci:// or file:///P"),
+        ({"url": f"oci://x.y/z@sha256:{'0' * 64}", "sha256": "1" * 64}, "spec.sha256: is another"),
+        ({"url": "oci://x.y/z", "imagePullPolicy": "Never"}, "spec.imagePullPolicy: must be IfNot"),
+        ({"url": "oci://x.y/z", "imagePullSecret": "s"}, "spec.imagePullSecret: mount it as FOLD"),
         ({"url": "file:///a%00b"}, "spec.url: must be the path of a file"),
         ({"sha256": "abc"}, "spec.sha256: must be 64 hexadecimal digits"),
         ({"phase": "FIRST"}, "spec.phase: must be one of AUTHN, AUTHZ, STATS, UNSPECIFIED_PHASE"),
@@ -190,8 +192,8 @@ def test_a_mistake_is_named_with_its_place(spec: dict[str, Any], message: str) -
 
 
 def test_the_line_is_that_of_the_file(refused: Refused) -> None:
-    assert refused(SEVERAL.replace("file:///opt/low.wasm", "oci://low")) == [
-        "anywasm.yaml:24: spec.url: is not served yet; download the module and name it as file:///PATH"
+    assert refused(SEVERAL.replace("file:///opt/low.wasm", "ftp://low")) == [
+        "anywasm.yaml:24: spec.url: must begin with https://, http://, oci:// or file:///"
     ]
     twice = SEVERAL.replace("{name: low}", "{name: basic-auth}")
     assert refused(twice) == [
@@ -205,3 +207,41 @@ def test_the_line_is_that_of_the_file(refused: Refused) -> None:
 def test_other_resources_are_no_configuration(refused: Refused) -> None:
     text = SEVERAL.partition("---")[0].replace("kind: WasmPlugin", "kind: Gateway")
     assert refused(text)[0].startswith("anywasm.yaml:2: ")
+
+
+@pytest.mark.parametrize(
+    ("spec", "url", "sha256", "policy"),
+    [
+        ({"url": "https://x/y.wasm", "sha256": "0" * 64}, "https://x/y.wasm", "0" * 64, None),
+        # Of an image Istio checks the image's digest.
+        (
+            {"url": "oci://x.y/z:1", "sha256": "sha256:" + "0" * 64},
+            f"oci://x.y/z:1@sha256:{'0' * 64}",
+            None,
+            None,
+        ),
+        ({"url": "x.y/z:1"}, "oci://x.y/z:1", None, None),
+        ({"url": "oci://x.y/z"}, "oci://x.y/z", None, "always"),
+        ({"url": "oci://x.y:5000/z"}, "oci://x.y:5000/z", None, "always"),
+        ({"url": "oci://x.y/z:latest"}, "oci://x.y/z:latest", None, "always"),
+        (
+            {"url": "oci://x.y/z:latest", "imagePullPolicy": "IfNotPresent"},
+            "oci://x.y/z:latest",
+            None,
+            None,
+        ),
+        ({"url": "oci://x.y/z:1", "imagePullPolicy": "Always"}, "oci://x.y/z:1", None, "always"),
+    ],
+)
+def test_where_modules_come_from(
+    spec: dict[str, str], url: str, sha256: str | None, policy: str | None
+) -> None:
+    vm = read_wasm_plugins([plugin(**spec)])[0].vm_config
+    assert (vm.path, vm.url, vm.sha256) == (None, url, sha256)
+    assert vm.fetch.pull_policy == (policy or "if_not_present")
+
+
+def test_a_pull_secret_is_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANYWASM_PULL_SECRETS", "/secrets")
+    (read,) = read_wasm_plugins([plugin(url="oci://x.y/z:1", imagePullSecret="mine")])
+    assert read.vm_config.fetch.docker_config == Path("/secrets/mine/.dockerconfigjson")

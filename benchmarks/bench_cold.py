@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,15 +14,15 @@ from anywasm.abi.guest import Guest
 from anywasm.abi.host import HostServices
 from anywasm.abi.plugin import PluginIdentity
 from anywasm.benchmarks.child import run_child
+from anywasm.benchmarks.filters import PACKAGE, wheel_folders
 from anywasm.benchmarks.guests import code
 from anywasm.benchmarks.stage import Filter
 from anywasm.benchmarks.suite import Measure, Options
+from anywasm.core.artifact_cache import ArtifactCache
 from anywasm.core.errors import AbiError
 from anywasm.core.module import Module
 from anywasm.core.vm import VM
 
-#: A distribution with proxy-wasm modules of some megabytes, when it is installed.
-_PACKAGE = "gpustack_higress_plugins"
 _MOST = 8 << 20
 
 
@@ -48,6 +47,22 @@ def bench_load(measure: Measure, vm: VM, options: Options) -> None:
     with vm.compile(code(vm, "function_2")) as module:
         artifact = module.serialize()
     measure.single_calls("load artifact, 5 KB", lambda: vm.load(artifact).close(), _rounds(options))
+
+
+def bench_cache(measure: Measure, vm: VM, options: Options, tmp_path: Path) -> None:
+    """Find it in the cache on disk, check and map it."""
+    if not vm.capabilities.serialize:
+        pytest.skip("the engine has no artifacts")
+    cache = ArtifactCache(tmp_path / "artifacts")
+    with vm.compile(code(vm, "function_2")) as module:
+        cache.store(vm, "0" * 64, module)
+
+    def load() -> None:
+        found = cache.load(vm, "0" * 64)
+        assert found is not None
+        found.close()
+
+    measure.single_calls("load from the cache, 5 KB", load, _rounds(options))
 
 
 def bench_instantiate(measure: Measure, vm: VM) -> None:
@@ -78,19 +93,15 @@ def bench_first_request(measure: Measure, vm: VM, options: Options) -> None:
 @pytest.fixture
 def large(options: Options) -> bytes:
     """The largest module of up to 8 MiB in the folder of `--wheels`, or of the package."""
-    folders = [options.wheels] if options.wheels else []
-    found = importlib.util.find_spec(_PACKAGE)
-    if not folders and found is not None:
-        folders = [Path(place) for place in found.submodule_search_locations or ()]
-    paths = [path for folder in folders for path in folder.rglob("*.wasm")]
+    paths = [path for folder in wheel_folders(options) for path in folder.rglob("*.wasm")]
     sizes = {path: path.stat().st_size for path in paths}
     fitting = [path for path in paths if 1 << 20 <= sizes[path] <= _MOST]
     if not fitting:
-        pytest.skip(f"no large module: install {_PACKAGE}, or name a folder with --wheels")
+        pytest.skip(f"no large module: install {PACKAGE}, or name a folder with --wheels")
     return max(fitting, key=lambda path: (sizes[path], path)).read_bytes()
 
 
-def bench_large(measure: Measure, vm: VM, options: Options, large: bytes) -> None:
+def bench_large(measure: Measure, vm: VM, options: Options, large: bytes, tmp_path: Path) -> None:
     """Compile, load and initialize a large proxy-wasm module."""
     if not vm.capabilities.wasm:
         pytest.skip("the engine runs no WebAssembly")
@@ -100,8 +111,10 @@ def bench_large(measure: Measure, vm: VM, options: Options, large: bytes) -> Non
         module = _timed(rounds, f"compile, {size}", lambda: vm.compile(large))
         if vm.capabilities.serialize:
             artifact = module.serialize()
-            loaded = _timed(rounds, f"load artifact, {size}", partial(vm.load, artifact))
-            loaded.close()
+            _timed(rounds, f"load artifact, {size}", partial(vm.load, artifact)).close()
+            path = tmp_path / "artifact"
+            path.write_bytes(artifact)
+            _timed(rounds, f"load artifact file, {size}", partial(vm.load_file, path)).close()
         began = time.perf_counter()
         with suppress(AbiError):  # it may want a host of its own kind
             Guest(module, PluginIdentity("bench"), HostServices()).close()

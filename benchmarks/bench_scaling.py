@@ -13,21 +13,25 @@ from anywasm.benchmarks.stage import Filter
 from anywasm.benchmarks.suite import Measure, Options
 from anywasm.core.vm import VM
 
-PLUGINS = 100
+#: How many plugins a process has when its memory is read.
+COUNTS = (1, 10, 100, 1000)
 
 
 def bench_idle_plugins(measure: Measure, vm: VM, options: Options) -> None:
-    """Memory of a process with 1 to 100 idle plugins of one module."""
+    """Memory of a process with 1 to 1,000 idle plugins of one module, each with its instance."""
     if sys.platform != "linux":
         pytest.skip("memory is read from /proc")
-    found = [run_child("idle", vm.name, PLUGINS) for _ in range(1 if options.quick else 5)]
-    for count in ("1", str(PLUGINS)):
-        measure.values(f"process with {count} idle plugins", "bytes", [run[count] for run in found])
-    each = [max(0.0, run[str(PLUGINS)] - run["1"]) / (PLUGINS - 1) for run in found]
+    counts = COUNTS[:-1] if options.quick else COUNTS
+    found = [run_child("idle", vm.name, *counts) for _ in range(1 if options.quick else 3)]
+    for count in counts:
+        title = f"process with {count} idle plugin{'s' if count > 1 else ''}"
+        measure.values(title, "bytes", [run[str(count)] for run in found])
+    most = counts[-1]
+    each = [max(0.0, run[str(most)] - run["1"]) / (most - 1) for run in found]
     measure.values("each further idle plugin", "bytes", each)
 
 
-@pytest.mark.parametrize("size", [1, 1 << 10, 1 << 16, 1 << 20])
+@pytest.mark.parametrize("size", [1, 1 << 10, 1 << 16, 1 << 20, 10 << 20])
 def bench_body(measure: Measure, vm: VM, size: int) -> None:
     """A filter that reads a body and writes it back."""
     with vm.compile(code(vm, "body")) as module, closing(Filter(module)) as stage:

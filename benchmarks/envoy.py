@@ -12,11 +12,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from anywasm.testing.golden.envoy import with_known_abi
+
+#: How results call it.
+ENVOY = "Envoy"
+
 _HTTP_MANAGER = (
     "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3"
     ".HttpConnectionManager"
 )
 _ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
+_STRING = "type.googleapis.com/google.protobuf.StringValue"
 _WASM = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"
 
 
@@ -30,19 +36,32 @@ def find_envoy() -> str | None:
 
 
 @contextmanager
-def running_envoy(program: str, wasm: Path | None, body: str, folder: Path) -> Iterator[Any]:
-    """Run Envoy with one worker and a direct response; its port and process number.
+def running_envoy(
+    program: str,
+    wasm: Path | None,
+    configuration: Any,
+    body: str,
+    upstream: int | None,
+    folder: Path,
+) -> Iterator[tuple[int, int]]:
+    """Run Envoy with one worker; its port and process number.
 
     Args:
         program: Its path.
         wasm: The filter's module, or None for no filter.
-        body: The response.
-        folder: An empty folder.
+        configuration: The filter's.
+        body: The direct response, where there is no upstream.
+        upstream: A port of 127.0.0.1 to proxy to.
+        folder: Where its files go.
     """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = int(free.getsockname()[1])
+    if wasm is not None:
+        known = folder / "envoy.wasm"
+        known.write_bytes(with_known_abi(wasm.read_bytes()))
+        wasm = known
     path = folder / "envoy.json"
-    path.write_text(json.dumps(_config(port, wasm, body)))
+    path.write_text(json.dumps(_config(port, wasm, configuration, body, upstream)))
     command = [program, "-c", str(path), "--concurrency", "1", "--log-level", "error"]
     command.append("--disable-hot-restart")
     with (folder / "envoy.log").open("wb") as log:
@@ -54,17 +73,23 @@ def running_envoy(program: str, wasm: Path | None, body: str, folder: Path) -> I
         process.wait()
 
 
-def _config(port: int, wasm: Path | None, body: str) -> dict[str, Any]:
+def _config(
+    port: int, wasm: Path | None, configuration: Any, body: str, upstream: int | None
+) -> dict[str, Any]:
     filters: list[dict[str, Any]] = []
     if wasm is not None:
-        code = {"local": {"filename": str(wasm)}}
-        vm = {"vm_id": "bench", "runtime": "envoy.wasm.runtime.v8", "code": code}
-        wasm_filter = {"@type": _WASM, "config": {"name": "bench", "vm_config": vm}}
-        filters.append({"name": "bench", "typed_config": wasm_filter})
+        filters.append({"name": "bench", "typed_config": _filter(wasm, configuration)})
     filters.append({"name": "router", "typed_config": {"@type": _ROUTER}})
-    answer = {"status": 200, "body": {"inline_string": body}}
-    routes = [{"match": {"prefix": "/"}, "direct_response": answer}]
-    host = {"name": "all", "domains": ["*"], "routes": routes}
+    route: dict[str, Any] = {"match": {"prefix": "/"}}
+    clusters = []
+    if upstream is None:
+        route["direct_response"] = {"status": 200, "body": {"inline_string": body}}
+    else:
+        route["route"] = {"cluster": "up"}
+        endpoint = {"endpoint": {"address": _address(upstream)}}
+        endpoints = {"cluster_name": "up", "endpoints": [{"lb_endpoints": [endpoint]}]}
+        clusters = [{"name": "up", "type": "STATIC", "load_assignment": endpoints}]
+    host = {"name": "all", "domains": ["*"], "routes": [route]}
     manager = {
         "@type": _HTTP_MANAGER,
         "stat_prefix": "bench",
@@ -72,6 +97,20 @@ def _config(port: int, wasm: Path | None, body: str) -> dict[str, Any]:
         "http_filters": filters,
     }
     chain = {"filters": [{"name": "http", "typed_config": manager}]}
-    address = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
-    listener = {"name": "bench", "address": address, "filter_chains": [chain]}
-    return {"static_resources": {"listeners": [listener]}}
+    listener = {"name": "bench", "address": _address(port), "filter_chains": [chain]}
+    return {"static_resources": {"listeners": [listener], "clusters": clusters}}
+
+
+def _filter(wasm: Path, configuration: Any) -> dict[str, Any]:
+    code = {"local": {"filename": str(wasm)}}
+    vm = {"vm_id": "bench", "runtime": "envoy.wasm.runtime.v8", "code": code}
+    config: dict[str, Any] = {"name": "bench", "vm_config": vm}
+    # What Higress's guests count on.
+    config["allow_on_headers_stop_iteration"] = True
+    if configuration is not None:
+        config["configuration"] = {"@type": _STRING, "value": json.dumps(configuration)}
+    return {"@type": _WASM, "config": config}
+
+
+def _address(port: int) -> dict[str, Any]:
+    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}

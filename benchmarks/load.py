@@ -16,7 +16,8 @@ from pathlib import Path
 from anywasm.core.errors import AnyWasmError
 
 CONNECTIONS = 8
-_FIRST_ANSWER = 30.0
+#: Seconds; Envoy compiles large modules before it listens.
+_FIRST_ANSWER = 120.0
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 
 
@@ -45,7 +46,7 @@ def first_answer(port: int, began: float, headers: Mapping[str, str]) -> float:
     """Seconds since `began` until the server answers with 200.
 
     Raises:
-        LoadError: When it does not, for half a minute.
+        LoadError: When it does not, for two minutes.
     """
     last: object = "nothing"
     while time.perf_counter() - began < _FIRST_ANSWER:
@@ -141,9 +142,18 @@ def _cpu(pid: int) -> float | None:
 
 def peak_memory(pid: int) -> float | None:
     """The most bytes that a process has had in RAM; None where /proc has no word of it."""
+    return _memory(pid, "VmHWM")
+
+
+def resident_memory(pid: int) -> float | None:
+    """The bytes that a process has in RAM now; None where /proc has no word of it."""
+    return _memory(pid, "VmRSS")
+
+
+def _memory(pid: int, what: str) -> float | None:
     try:
         text = Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return None
-    found = re.search(r"VmHWM:\s+(\d+) kB", text)
+    found = re.search(rf"{what}:\s+(\d+) kB", text)
     return int(found[1]) * 1024.0 if found else None

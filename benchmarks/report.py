@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 
-from anywasm.benchmarks.chart import bar_chart
+from anywasm.benchmarks.chart import Chart, bar_chart
 from anywasm.benchmarks.result import Result, Run, ratio, show
 from anywasm.benchmarks.suite import BINDING
+from anywasm.benchmarks.summary import ratios, summary
 
 _TITLES = {
     "crossing": "Crossing between Python and guests",
@@ -18,11 +20,16 @@ _TITLES = {
     "scaling": "Scaling",
     "http": "HTTP",
 }
+_UNITS = {"s": "time", "bytes": "memory", "requests/s": "requests per second"}
 _HEAD = ("subject", "median", "IQR", "best", "rounds", "to the best", "to its binding")
+#: Rows of one picture at most, the names of cases among them.
+_ROWS = 44
+_RATIOS = ("what", "here", "there", "who", "here / there")
+_RATIO_NOTE = "Below 1 is better for this host, whatever the unit. Ratios of medians of this run."
 _NOTE = (
     "Medians of all rounds with the interquartile range. Ratios are between medians of this run: "
     "how many times worse than the best subject, and than the binding's own API. "
-    "Bars are on a logarithmic scale."
+    "Bars are on a logarithmic scale, their lines show the interquartile range."
 )
 _STYLE = (
     "body{font:15px sans-serif;max-width:60em;margin:2em auto;padding:0 1em}"
@@ -33,7 +40,7 @@ _Case = tuple[str, list[Result]]
 
 
 def write_report(run: Run, folder: Path) -> tuple[Path, Path]:
-    """Write `report.md` with its pictures, and `report.html`, which stands alone.
+    """Write `report.md` with its pictures (SVG and PNG), and `report.html`, which stands alone.
 
     Args:
         run: At least one result.
@@ -47,8 +54,9 @@ def write_report(run: Run, folder: Path) -> tuple[Path, Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     pictures = dict(_pictures(run))
-    for name, svg in pictures.items():
-        (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
+    for name, chart in pictures.items():
+        (folder / f"{name}.svg").write_text(chart.svg, encoding="utf-8")
+        (folder / f"{name}.png").write_bytes(chart.png)
     markdown, html = folder / "report.md", folder / "report.html"
     markdown.write_text("\n".join(_markdown(run, pictures)) + "\n", encoding="utf-8")
     html.write_text("\n".join(_html(run, pictures)) + "\n", encoding="utf-8")
@@ -65,23 +73,50 @@ def text_table(run: Run) -> Iterator[str]:
 
 
 def _groups(run: Run) -> dict[str, dict[str, list[_Case]]]:
-    """The cases by group and unit."""
+    """The cases by group, and by what is measured there: what stands after the colon, or a unit."""
     groups: dict[str, dict[str, list[_Case]]] = {}
     for (group, case, unit), results in run.cases().items():
-        groups.setdefault(group, {}).setdefault(unit, []).append((case, results))
+        measure = case.rpartition(": ")[2] if group == "http" and ": " in case else _UNITS[unit]
+        groups.setdefault(group, {}).setdefault(measure, []).append((case, results))
     return groups
 
 
-def _pictures(run: Run) -> Iterator[tuple[str, str]]:
+def _pictures(run: Run) -> Iterator[tuple[str, Chart]]:
     subjects = list(dict.fromkeys([*run.engines, *(result.subject for result in run.results)]))
-    for group, units in _groups(run).items():
-        for unit, cases in units.items():
-            if any(result.median > 0 for _, results in cases for result in results):
-                yield _picture(group, unit), bar_chart(cases, subjects)
+    for group, measures in _groups(run).items():
+        for measure, cases in measures.items():
+            for number, part in enumerate(_parts(cases)):
+                title = f"{_TITLES[group]}, {measure}"
+                yield _picture(group, measure, number), bar_chart(title, part, subjects)
 
 
-def _picture(group: str, unit: str) -> str:
-    return f"{group}-{unit.replace('/', '-per-')}"
+def _parts(cases: Sequence[_Case]) -> Iterator[list[_Case]]:
+    """The cases with something to show, in pictures that are not too long."""
+    part: list[_Case] = []
+    rows = 0
+    for case, results in cases:
+        if not any(result.median > 0 for result in results):
+            continue
+        rows += len(results) + 1
+        if part and rows > _ROWS:
+            yield part
+            part, rows = [], len(results) + 1
+        part.append((case, results))
+    if part:
+        yield part
+
+
+def _picture(group: str, measure: str, number: int) -> str:
+    name = f"{group}-{re.sub('[^a-z0-9]+', '-', measure.lower())}"
+    return f"{name}-{number + 1}" if number else name
+
+
+def _shown(pictures: dict[str, Chart], group: str, measure: str) -> Iterator[tuple[str, Chart]]:
+    """The pictures of one measure, with their names."""
+    number = 0
+    while (name := _picture(group, measure, number)) in pictures:
+        yield name, pictures[name]
+        number += 1
 
 
 def _rows(results: Sequence[Result]) -> Iterator[tuple[str, ...]]:
@@ -105,16 +140,29 @@ def _facts(run: Run) -> Iterator[tuple[str, str]]:
         yield f"engine {name}", version
 
 
-def _markdown(run: Run, pictures: dict[str, str]) -> Iterator[str]:
+def _ratio_rows(run: Run) -> Iterator[tuple[str, ...]]:
+    for item in ratios(run):
+        share = f"{item.share:.3f}" if item.share < 0.1 else f"{item.share:.2f}"
+        yield item.what, item.ours, item.theirs, item.who, share
+
+
+def _markdown(run: Run, pictures: dict[str, Chart]) -> Iterator[str]:
     yield "# anywasm benchmarks\n"
     yield from _markdown_table(("", ""), _facts(run))
+    sentences = list(summary(run))
+    if sentences:
+        yield "\n## Which engine when\n"
+        yield from (f"- {sentence}" for sentence in sentences)
+    rows = list(_ratio_rows(run))
+    if rows:
+        yield f"\n## Beside bindings and Envoy\n\n{_RATIO_NOTE}\n"
+        yield from _markdown_table(_RATIOS, iter(rows))
     yield f"\n{_NOTE}"
-    for group, units in _groups(run).items():
+    for group, measures in _groups(run).items():
         yield f"\n## {_TITLES[group]}"
-        for unit, cases in units.items():
-            name = _picture(group, unit)
-            if name in pictures:
-                yield f"\n![{_TITLES[group]}, {unit}]({name}.svg)"
+        for measure, cases in measures.items():
+            for name, _ in _shown(pictures, group, measure):
+                yield f"\n![{_TITLES[group]}, {measure}]({name}.svg)"
             for case, results in cases:
                 yield f"\n### {case}\n"
                 yield from _markdown_table(_HEAD, _rows(results))
@@ -131,15 +179,26 @@ def _markdown_table(head: Sequence[str], rows: Iterator[tuple[str, ...]]) -> Ite
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
 
 
-def _html(run: Run, pictures: dict[str, str]) -> Iterator[str]:
+def _html(run: Run, pictures: dict[str, Chart]) -> Iterator[str]:
     yield "<!doctype html>\n<html lang='en'><meta charset='utf-8'><title>anywasm benchmarks</title>"
     yield f"<style>{_STYLE}</style>\n<h1>anywasm benchmarks</h1>"
     yield from _html_table((), _facts(run))
+    sentences = list(summary(run))
+    if sentences:
+        yield "<h2>Which engine when</h2><ul>"
+        yield from (f"<li>{escape(sentence)}</li>" for sentence in sentences)
+        yield "</ul>"
+    rows = list(_ratio_rows(run))
+    if rows:
+        yield f"<h2>Beside bindings and Envoy</h2><p>{_RATIO_NOTE}</p>"
+        yield from _html_table(_RATIOS, iter(rows))
     yield f"<p>{_NOTE}</p>"
-    for group, units in _groups(run).items():
+    for group, measures in _groups(run).items():
         yield f"<h2>{_TITLES[group]}</h2>"
-        for unit, cases in units.items():
-            yield pictures.get(_picture(group, unit), "")
+        for measure, cases in measures.items():
+            for _, chart in _shown(pictures, group, measure):
+                # A page has the declarations already.
+                yield chart.svg[chart.svg.index("<svg") :]
             for case, results in cases:
                 yield f"<h3>{escape(case)}</h3>"
                 yield from _html_table(_HEAD, _rows(results))

@@ -22,6 +22,16 @@ from anywasm.plugins.manager import PluginManager
 from anywasm.plugins.router import FunctionRouter
 from anywasm.server.state.memory import MemoryOptions, MemoryStateStore
 
+#: A request as a browser sends it.
+REQUEST = (
+    (b":authority", b"shop.example"),
+    (b":path", b"/items?page=2"),
+    (b":method", b"GET"),
+    (b":scheme", b"https"),
+    (b"accept", b"application/json"),
+    (b"user-agent", b"bench/1.0"),
+    (b"x-request-id", b"7f3c2a10-1d6e-4a52-9c55-0a1b2c3d4e5f"),
+)
 #: A response as it comes from a small service.
 HEADERS = (
     (b":status", b"200"),
@@ -39,10 +49,11 @@ class Filter:
 
     Args:
         module: What it is made of.
+        configuration: The plugin's.
     """
 
-    def __init__(self, module: Module) -> None:
-        identity = PluginIdentity("bench")
+    def __init__(self, module: Module, configuration: bytes = b"") -> None:
+        identity = PluginIdentity("bench", configuration=configuration)
         self.guest = Guest(module, identity, HostServices())
         self.root: RootContext = self.guest.create_root(identity)
 
@@ -56,6 +67,19 @@ class Filter:
         guest.call(stream, callback, stream.id, len(HEADERS), 1)
         guest.end(stream)
         return headers
+
+    def exchange(self) -> None:
+        """One stream with the headers of a request and of its response, and no bodies."""
+        guest = self.guest
+        stream = guest.create_stream(self.root)
+        for kind, callback, headers in (
+            (MapType.HTTP_REQUEST_HEADERS, guest.callbacks.on_request_headers, REQUEST),
+            (MapType.HTTP_RESPONSE_HEADERS, guest.callbacks.on_response_headers, HEADERS),
+        ):
+            stream.maps[kind] = HeaderMap(headers)
+            if callback is not None:
+                guest.call(stream, callback, stream.id, len(headers), 1)
+        guest.end(stream)
 
     def body(self, data: bytes) -> bytes:
         """One stream, given a whole response body."""

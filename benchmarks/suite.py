@@ -34,11 +34,11 @@ class Options:
 class Measure:
     """Takes the measurements of one benchmark function."""
 
-    def __init__(self, run: Run, request: pytest.FixtureRequest) -> None:
+    def __init__(self, run: Run, request: pytest.FixtureRequest, subject: str) -> None:
         self._run = run
         self._request = request
         self.group = request.module.__name__.rpartition("bench_")[2]
-        self.subject: str = request.node.callspec.params["subject"]
+        self.subject = subject
 
     def calls(self, case: str, function: Callable[..., Any], *args: Any, repeats: int = 1) -> None:
         """Time calls of `function`; once in each benchmark function.
@@ -120,9 +120,9 @@ class Suite:
         return self._options
 
     @pytest.fixture
-    def measure(self, request: pytest.FixtureRequest) -> Measure:
-        """Where the figures go."""
-        return Measure(self._run, request)
+    def measure(self, request: pytest.FixtureRequest, subject: str) -> Measure:
+        """Where the figures of the subject go."""
+        return Measure(self._run, request, subject)
 
     # --- hooks ---
 

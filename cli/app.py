@@ -16,6 +16,7 @@ from anywasm.cli.golden import golden
 from anywasm.cli.inspect import inspect
 from anywasm.cli.run import run
 from anywasm.cli.start import start
+from anywasm.cli.worker import worker
 
 app = typer.Typer(
     cls=Commands,
@@ -56,6 +57,7 @@ app.command()(inspect)
 app.command()(golden)
 app.command()(bench)
 app.add_typer(cache)
+app.command(hidden=True)(worker)
 
 
 def main() -> None:

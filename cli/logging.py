@@ -11,7 +11,17 @@ from structlog.typing import Processor
 _TRACE = 5
 
 
-def configure_logging(level: str, *, json: bool) -> None:
+class _FromWorker(logging.Filter):
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self._number = number
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.worker = self._number
+        return True
+
+
+def configure_logging(level: str, *, json: bool, worker: int | None = None) -> None:
     """Send everything from `level` on to stderr, one line per event.
 
     Guests log through `anywasm.guest`, with the plugin in the record's field `plugin`.
@@ -20,6 +30,7 @@ def configure_logging(level: str, *, json: bool) -> None:
         level: `debug`, `info`, `warning` or `error`.
         json: Write JSON, with the keys `timestamp`, `level`, `logger`, `event` and what else the
             record has; otherwise text, in colours on a terminal.
+        worker: Which of several processes this is; put into every record.
     """
     logging.addLevelName(_TRACE, "TRACE")
     before: list[Processor] = [
@@ -45,6 +56,8 @@ def configure_logging(level: str, *, json: bool) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *after],
         )
     )
+    if worker is not None:
+        handler.addFilter(_FromWorker(worker))
     logger = logging.getLogger("anywasm")
     logger.handlers = [handler]
     logger.propagate = False

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ from anywasm.core.errors import ConfigError
 if TYPE_CHECKING:
     from anywasm.plugins.config import AppConfig
     from anywasm.server.server import Server
+    from anywasm.server.workers import Supervisor
 
 _log = logging.getLogger("anywasm.cli")
 
@@ -65,15 +67,19 @@ def serve(
     config: AppConfig,
     notices: Iterable[str],
     log_format: LogFormat,
-    started: Callable[[Server], None] | None = None,
+    started: Callable[[Server | Supervisor], None] | None = None,
+    setup: Sequence[str] = (),
+    reload: Callable[[], AppConfig] | None = None,
 ) -> None:
-    """Serve until SIGTERM or Ctrl-C.
+    """Serve until SIGTERM or Ctrl-C, with as many processes as the configuration says.
 
     Args:
         config: What to serve.
         notices: Logged as warnings before anything else.
         log_format: How the log is written.
         started: Called once everything serves and the log says so.
+        setup: What workers call first, as `set_up` does.
+        reload: Reads the configuration again.
 
     Raises:
         AnyWasmError: When something cannot be started, or a package is missing.
@@ -81,21 +87,53 @@ def serve(
     with extra("server"):
         from anywasm.cli.logging import configure_logging
         from anywasm.server.server import Server
+        from anywasm.server.workers import Supervisor, worker_count
 
-    def ready(server: Server) -> None:
+    def ready(server: Server | Supervisor) -> None:
         # In a form that programs can wait for.
         addresses = {
-            name: [address_text(address) for address in listener.addresses]
-            for name, listener in server.listeners.items()
+            name: [address_text(address) for address in places]
+            for name, places in server.addresses.items()
         }
         _log.info("ready", extra={"addresses": addresses})
         if started is not None:
             started(server)
 
-    configure_logging(config.log_level, json=log_format is LogFormat.JSON)
+    json = log_format is LogFormat.JSON
+    configure_logging(config.log_level, json=json)
     for notice in notices:
         _log.warning("%s", notice)
-    Server(config).run(ready)
+    if worker_count(config) == 1:
+        Server(config).run(ready)
+        return
+    command = [sys.executable, "-m", "anywasm", "worker"]
+    options = {"json": json, "setup": list(setup)}
+    Supervisor(config, command, options, reload).run(ready)
+
+
+WorkersOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N|auto",
+        help="How many processes serve; auto: one for each CPU. By default 1.",
+    ),
+]
+
+
+def with_workers(config: AppConfig, workers: str | None) -> AppConfig:
+    """The configuration with what `--workers` says.
+
+    Raises:
+        ConfigError: When that is no number of processes.
+    """
+    from anywasm.plugins.config.app import MAX_WORKERS
+
+    if workers is None:
+        return config
+    count = int(workers) if workers.isascii() and workers.isdecimal() else workers
+    if count != "auto" and not (isinstance(count, int) and 1 <= count <= MAX_WORKERS):
+        raise ConfigError(f"--workers {workers}: must be 1 to {MAX_WORKERS}, or auto")
+    return config.model_copy(update={"workers": count})
 
 
 def address_text(address: tuple[str, int] | str) -> str:

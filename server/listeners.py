@@ -7,9 +7,10 @@ import os
 import socket
 import ssl
 from collections.abc import Sequence
+from pathlib import Path
 
 from anywasm.core.errors import ConfigError
-from anywasm.plugins.config import Address, LimitsConfig, ListenerConfig
+from anywasm.plugins.config import LimitsConfig, ListenerConfig
 from anywasm.plugins.config.listener import ListenerTlsConfig
 from anywasm.server.http import HandlerFactory, HttpLimits, Listener
 
@@ -69,7 +70,7 @@ def bind(config: ListenerConfig) -> tuple[socket.socket, ...]:
 def _places(config: ListenerConfig) -> list[tuple[int, str | tuple[object, ...]]]:
     address = config.address
     if address.path is not None:
-        remove_socket(address)
+        remove_socket(address.path)
         return [(socket.AF_UNIX, str(address.path))]
     found = socket.getaddrinfo(
         address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -92,10 +93,9 @@ def _bind(family: int, place: str | tuple[object, ...]) -> socket.socket:
     return listening
 
 
-def remove_socket(address: Address) -> None:
+def remove_socket(path: Path) -> None:
     """Remove the file of a Unix socket, and nothing that is no socket."""
-    path = address.path
-    if path is not None and path.is_socket():
+    if path.is_socket():
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
 

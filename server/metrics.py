@@ -31,6 +31,12 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
+#: Envoy's, for what guests define.
+GUEST_PREFIX = "wasmcustom_"
+
+#: All metrics as JSON has them: name, type, help, and the samples by name, labels and value.
+Snapshot = list[tuple[str, str, str, list[tuple[str, dict[str, str], float]]]]
+
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_:]")
 
 _BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0)
@@ -91,6 +97,18 @@ class Metrics:
     def render(self) -> bytes:
         """Everything, in Prometheus' text format."""
         return generate_latest(self._registry)
+
+    def snapshot(self) -> Snapshot:
+        """Everything, to be added to what other processes have."""
+        return [
+            (
+                metric.name,
+                metric.type,
+                metric.documentation,
+                [(sample.name, sample.labels, sample.value) for sample in metric.samples],
+            )
+            for metric in self._registry.collect()
+        ]
 
 
 class _PluginCollector(Collector):
@@ -155,7 +173,7 @@ class _GuestCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         taken: set[str] = set()
         for metric in self._metrics:
-            name = "wasmcustom_" + _NOT_IN_NAMES.sub("_", metric.name)
+            name = GUEST_PREFIX + _NOT_IN_NAMES.sub("_", metric.name)
             if name in taken:
                 continue  # two names of guests that differ in what Prometheus does not know
             taken.add(name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +27,7 @@ from anywasm.server.functions import FunctionRoute
 from anywasm.server.http import HandlerFactory, Listener, buffered
 from anywasm.server.listeners import listen
 from anywasm.server.loop_home import LoopHome
+from anywasm.server.loops import run_loop, stop_signal
 from anywasm.server.metrics import Metrics
 from anywasm.server.services import close_services, make_cluster, make_services
 from anywasm.server.state import open_state_store
@@ -71,6 +71,11 @@ class Server:
         self.metrics: Metrics
         self.administration: LocalAdministration
 
+    @property
+    def addresses(self) -> dict[str, list[tuple[str, int] | str]]:
+        """Where each listener listens: address and port, or the path of a Unix socket."""
+        return {name: listener.addresses for name, listener in self.listeners.items()}
+
     def run(self, started: Callable[[Server], None] | None = None) -> None:
         """Serve until SIGTERM or SIGINT, then stop gracefully.
 
@@ -80,18 +85,10 @@ class Server:
         Raises:
             AnyWasmError: When something cannot be started; everything is stopped again.
         """
-        try:
-            import uvloop
-        except ImportError:  # there is none for this system; asyncio's own loop serves too
-            asyncio.run(self._run(started))
-        else:
-            uvloop.run(self._run(started))
+        run_loop(self._run(started))
 
     async def _run(self, started: Callable[[Server], None] | None) -> None:
-        loop = asyncio.get_running_loop()
-        stopping = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stopping.set)
+        stopping = stop_signal()
         try:
             await self.start()
             if started is not None:
@@ -190,12 +187,18 @@ class Server:
             loop=loop,
         )
 
-    async def stop(self) -> None:
-        """Stop gracefully: refuse what is new, finish what runs, free everything. Idempotent."""
+    async def stop(self, linger: float = 0.0) -> None:
+        """Stop gracefully: refuse what is new, finish what runs, free everything. Idempotent.
+
+        Args:
+            linger: See `Listener.drain`.
+        """
+        if hasattr(self, "administration"):
+            self.administration.ready = False
         loop = asyncio.get_running_loop()
         listeners = tuple(self.listeners.items())
         timeout = self.config.drain_timeout
-        steps: list[Awaitable[object]] = [item.drain(timeout) for _, item in listeners]
+        steps: list[Awaitable[object]] = [item.drain(timeout, linger) for _, item in listeners]
         if self._watcher is not None:
             steps.append(loop.run_in_executor(None, self._watcher.close))
         if self._poller is not None:

@@ -9,12 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from anywasm.cli.errors import extra
-from anywasm.cli.serving import LogFormat, LogFormatOption, address_text, serve
+from anywasm.cli.serving import (
+    LogFormat,
+    LogFormatOption,
+    WorkersOption,
+    address_text,
+    serve,
+    with_workers,
+)
 from anywasm.core.errors import AbiError, CompileError, ConfigError, EngineNotFoundError
 
 if TYPE_CHECKING:
     from anywasm.cli.report import ModuleReport
     from anywasm.server.server import Server
+    from anywasm.server.workers import Supervisor
 
 
 class FailurePolicy(str, Enum):
@@ -91,6 +99,7 @@ def run(
     watch: Annotated[
         bool, typer.Option("--watch/--no-watch", help="Take up the module whenever it changes.")
     ] = True,
+    workers: WorkersOption = None,
     access_log: Annotated[
         bool, typer.Option("--access-log", help="Write a line for each request to stdout.")
     ] = False,
@@ -140,12 +149,13 @@ def run(
     else:
         app = filter_server(plugin, address, upstream, access_log)
 
-    def announce(server: Server) -> None:
-        for line in _announcement(server, filter, upstream):
+    def announce(server: Server | Supervisor) -> None:
+        for line in _announcement(server, report, filter, upstream):
             typer.echo(line)
 
     settings = {"watch": watch, "log_level": log_level.value}
-    serve(app.model_copy(update=settings), made.notices, log_format, announce)
+    app = with_workers(app.model_copy(update=settings), workers)
+    serve(app, made.notices, log_format, announce)
 
 
 def _report(path: Path) -> ModuleReport:
@@ -175,29 +185,38 @@ def _refuse_for_functions(options: dict[str, object]) -> None:
         )
 
 
-def _announcement(server: Server, path: Path, upstream: str | None) -> list[str]:
+def _announcement(
+    server: Server | Supervisor, report: ModuleReport, path: Path, upstream: str | None
+) -> list[str]:
     """What is served, and how to ask it."""
     from anywasm.cli.examination import plugin_facts
     from anywasm.cli.run.server import LISTENER
+    from anywasm.server.server import Server
 
-    (wrapper,) = server.manager.list()
-    facts = plugin_facts(wrapper.plugin)
+    if isinstance(server, Server):
+        (wrapper,) = server.manager.list()
+        facts = plugin_facts(wrapper.plugin)
+        how = f"proxy-wasm {facts['abi_version']}, profile {facts['profile']}, {facts['execution']}"
+    else:
+        # No plugin runs in this process.
+        (facts,) = server.fleet.first_plugins
+        assert report.abi is not None
+        how = f"proxy-wasm {report.abi.name}, {len(server.fleet.slots)} workers"
     engine = f"{facts['engine']} {facts['engine_version']}"
-    abi = f"proxy-wasm {facts['abi_version']}, profile {facts['profile']}, {facts['execution']}"
     header = ""
-    if facts["kind"] == "function":
+    if report.is_function:
         place = f"serves as the function {facts['id']}"
         header = f"-H 'id: {facts['id']}' "
     elif upstream is not None:
         place = f"filters in front of {upstream}"
     else:
         place = "filters in front of a 200 that says ok (--upstream URL puts a server there)"
-    address = address_text(server.listeners[LISTENER].addresses[0])
+    address = address_text(server.addresses[LISTENER][0])
     if address.startswith("unix:"):
         url = f"--unix-socket {address.removeprefix('unix:')} http://localhost/"
     else:
         url = f"http://{address}/"
-    lines = [f"{path} {place}, on {engine} ({abi})", f"    curl -i {header}{url}"]
+    lines = [f"{path} {place}, on {engine} ({how})", f"    curl -i {header}{url}"]
     if server.config.watch:
         lines.append("A new version of the module is taken up as soon as it is there.")
     return lines

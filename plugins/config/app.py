@@ -26,7 +26,10 @@ from anywasm.plugins.config.model import (
 )
 from anywasm.plugins.config.plugin import PluginConfig
 from anywasm.plugins.config.state_store import StateStoreConfig
-from anywasm.plugins.config.units import Duration
+from anywasm.plugins.config.units import Duration, Timeout
+
+#: Bound on `workers`, so that a slip of the keyboard does not take the machine down.
+MAX_WORKERS = 256
 
 
 class AppConfig(Model):
@@ -46,6 +49,10 @@ class AppConfig(Model):
     """Whether changed modules are taken up while running."""
     drain_timeout: Duration = 10.0
     """How long running requests may still take when a plugin is replaced or the server stops."""
+    workers: Literal["auto"] | Annotated[int, Field(strict=True, ge=1, le=MAX_WORKERS)] = 1
+    """How many processes serve; `auto` is one for each CPU that there is."""
+    worker_timeout: Timeout = 60.0
+    """How long a worker's event loop may stand still before the worker is killed and replaced."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """From which level on is logged."""
     node_id: str = Field(default_factory=socket.gethostname)

@@ -92,7 +92,7 @@ class AdminListener:
     def _bind(self) -> socket.socket:
         path = self._address.path
         if path is not None:
-            remove_socket(self._address)
+            remove_socket(path)
             return _bound(socket.AF_UNIX, str(path), mode=0o600)
         family, *_, place = socket.getaddrinfo(
             self._address.host, self._address.port, type=socket.SOCK_STREAM
@@ -105,7 +105,8 @@ class AdminListener:
             return
         self._server.should_exit = True
         await self._task
-        remove_socket(self._address)
+        if self._address.path is not None:
+            remove_socket(self._address.path)
 
 
 def _bound(family: int, place: Any, mode: int | None = None) -> socket.socket:

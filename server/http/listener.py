@@ -10,6 +10,7 @@ import ssl as ssl_module
 from typing import TYPE_CHECKING, Any
 
 from anywasm.core.errors import ConfigError
+from anywasm.server.http.acceptor import Acceptor
 from anywasm.server.http.connection import HttpConnection
 from anywasm.server.http.limits import HttpLimits
 from anywasm.server.http.state import ListenerState
@@ -68,7 +69,8 @@ class Listener:
         self._ssl = ssl
         self._given = sockets
         self._state = ListenerState(factory, limits or HttpLimits(), server, date)
-        self._servers: list[asyncio.Server] = []
+        self._server: asyncio.Server | None = None
+        self._acceptors: list[Acceptor] = []
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -89,7 +91,8 @@ class Listener:
     @property
     def sockets(self) -> Sequence[socket.socket]:
         """The listening sockets; empty before `start` and after `close`."""
-        return tuple(item for server in self._servers for item in server.sockets)
+        servers = () if self._server is None else self._server.sockets
+        return (*servers, *(acceptor.socket for acceptor in self._acceptors))
 
     @property
     def addresses(self) -> list[tuple[str, int] | str]:
@@ -105,20 +108,20 @@ class Listener:
         """
         loop = asyncio.get_running_loop()
         state = self._state
+        timeout = state.limits.header_timeout
         options: dict[str, Any] = {"backlog": _BACKLOG, "ssl": self._ssl}
         if self._ssl is not None:
-            options["ssl_handshake_timeout"] = state.limits.header_timeout
+            options["ssl_handshake_timeout"] = timeout
 
         def connection() -> HttpConnection:
             return HttpConnection(state)
 
-        servers = self._servers
         if self._path is not None:
-            servers.append(await loop.create_unix_server(connection, self._path, **options))
+            self._server = await loop.create_unix_server(connection, self._path, **options)
         elif self._host is not None:
-            servers.append(await loop.create_server(connection, self._host, self._port, **options))
-        for listening in self._given:
-            servers.append(await loop.create_server(connection, sock=listening, **options))
+            self._server = await loop.create_server(connection, self._host, self._port, **options)
+        for shared in self._given:
+            self._acceptors.append(Acceptor(shared, connection, self._ssl, timeout))
         self._sweep(loop)
         return self
 
@@ -178,11 +181,13 @@ class Listener:
             connection.abort("the server is stopping")
 
     def _stop_accepting(self) -> None:
-        if not self._servers:
+        for acceptor in self._acceptors:
+            acceptor.close()
+        self._acceptors.clear()
+        if self._server is None:
             return
-        for server in self._servers:
-            server.close()
-        self._servers.clear()
+        self._server.close()
+        self._server = None
         if self._path is not None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._path)

@@ -377,6 +377,7 @@ def test_unix_socket(run: Run, http: Any, tmp_path: Path) -> None:
 def test_a_socket_that_is_shared(run: Run, http: Any) -> None:
     async def main() -> None:
         with socket.create_server(("127.0.0.1", 0)) as shared:
+            shared.setblocking(False)
             async with (
                 http.serve(sockets=[shared.dup()]) as one,
                 http.serve(sockets=[shared.dup()]) as two,

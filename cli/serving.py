@@ -87,7 +87,6 @@ def serve(
     with extra("server"):
         from anywasm.cli.logging import configure_logging
         from anywasm.server.server import Server
-        from anywasm.server.workers import Supervisor, worker_count
 
     def ready(server: Server | Supervisor) -> None:
         # In a form that programs can wait for.
@@ -103,9 +102,11 @@ def serve(
     configure_logging(config.log_level, json=json)
     for notice in notices:
         _log.warning("%s", notice)
-    if worker_count(config) == 1:
+    if config.worker_count == 1:
         Server(config).run(ready)
         return
+    with extra("server"):
+        from anywasm.server.workers import Supervisor
     command = [sys.executable, "-m", "anywasm", "worker"]
     options = {"json": json, "setup": list(setup)}
     Supervisor(config, command, options, reload).run(ready)

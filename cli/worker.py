@@ -18,7 +18,7 @@ def worker(
 ) -> None:
     """Serve what the supervisor at the other end of a socket says."""
     from anywasm.cli.logging import configure_logging
-    from anywasm.server.workers import Worker
+    from anywasm.server.workers.worker import Worker
 
     def prepare(settings: WorkerSettings) -> None:
         level = settings.config.log_level

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -64,6 +65,14 @@ class AppConfig(Model):
     def filter_names(self) -> frozenset[str]:
         """The plugins that are filters of some listener; all others are functions."""
         return frozenset(name for item in self.listeners for name in item.filters or ())
+
+    @property
+    def worker_count(self) -> int:
+        """How many processes serve; `auto` is one for each CPU that this one may use."""
+        if self.workers != "auto":
+            return self.workers
+        cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        return min(cpus or 1, MAX_WORKERS)
 
     @model_validator(mode="after")
     def _consistent(self) -> AppConfig:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 import socket
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +12,8 @@ from typing import Any
 
 from anywasm.core.errors import AnyWasmError
 from anywasm.plugins.config import AppConfig, ListenerConfig
-from anywasm.server.admin import AdminListener, make_app
+from anywasm.server.admin.app import make_app
+from anywasm.server.admin.listener import AdminListener
 from anywasm.server.listeners import bind, remove_socket
 from anywasm.server.loops import run_loop, stop_signal
 from anywasm.server.workers.fleet import Fleet
@@ -141,7 +141,7 @@ class Supervisor:
                 on_end=lambda process: self._totals.end(process.key),
                 restarts=self.fleet.restarts[number],
             )
-            for number in range(1, worker_count(config) + 1)
+            for number in range(1, config.worker_count + 1)
         ]
         starts = [asyncio.ensure_future(slot.start()) for slot in slots]
         try:
@@ -238,10 +238,3 @@ def _key(config: ListenerConfig) -> tuple[str, str]:
     address = config.address
     chosen = address.path is None and address.port == 0
     return str(address), config.name if chosen else ""
-
-
-def worker_count(config: AppConfig) -> int:
-    """How many workers serve; `auto` is one for each CPU that this process may use."""
-    if config.workers != "auto":
-        return config.workers
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

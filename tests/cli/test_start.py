@@ -83,7 +83,7 @@ def test_json_log_is_an_object_per_line_and_names_the_plugin(
 
 def test_text_log_is_plain_in_a_pipe(serving: Serving, config: Config) -> None:
     with serving("start", "-c", str(config()), text_log=True) as server:
-        server.until("ready")
+        server.until("] ready ")
         text = "".join(server.lines)
         assert "anywasm.server" in text
         assert "\x1b" not in text

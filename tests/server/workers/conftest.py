@@ -86,7 +86,7 @@ class Server:
         self._changed = threading.Condition()
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
-        ready = self.until("ready")
+        ready = self.until("ready", key="addresses")
         (address,) = ready["addresses"]["main"]
         self.address: str = address
         (managed,) = (e["event"] for e in self.events if e["event"].startswith("management API on"))
@@ -105,11 +105,11 @@ class Server:
             self.events.append({"event": "", "level": "end"})
             self._changed.notify_all()
 
-    def until(self, words: str, count: int = 1) -> dict[str, Any]:
-        """Wait for so many events with these words; the last of them."""
+    def until(self, words: str, count: int = 1, key: str = "event") -> dict[str, Any]:
+        """Wait for so many events with these words, and that key; the last of them."""
 
         def found() -> list[dict[str, Any]]:
-            return [event for event in self.events if words in event["event"]]
+            return [event for event in self.events if words in event["event"] and key in event]
 
         def over() -> bool:
             return len(found()) >= count or bool(self.events and self.events[-1]["level"] == "end")

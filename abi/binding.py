@@ -34,7 +34,7 @@ def _source(signature: Signature, restricted: bool) -> Callable[..., Any]:
         if kind == "data":
             params += [f"{name}_ptr", f"{name}_size"]
             # A zero-length read never fails, whatever the pointer (Rust guests send 1).
-            decode.append(f"{name} = read({name}_ptr, {name}_size) if {name}_size else b''")
+            decode.append(f"{name} = memory.read({name}_ptr, {name}_size) if {name}_size else b''")
         else:
             params.append(name)
             if kind in _SIGN_BITS:
@@ -47,17 +47,17 @@ def _source(signature: Signature, restricted: bool) -> Callable[..., Any]:
     for name, kind in zip(results, signature.outputs):
         if kind == "data?":
             params += [f"{name}_ptr", f"{name}_size"]
-            encode.append(f"if not offer({name}, {name}_ptr, {name}_size): return 6")
+            encode.append(f"if not memory.offer({name}, {name}_ptr, {name}_size): return 6")
         elif kind == "data":
             params += [f"{name}_ptr", f"{name}_size"]
-            checks += [f"read({name}_ptr, 4)", f"read({name}_size, 4)"]
-            encode.append(f"if not give({name}, {name}_ptr, {name}_size): return 6")
+            checks += [f"memory.read({name}_ptr, 4)", f"memory.read({name}_size, 4)"]
+            encode.append(f"if not memory.give({name}, {name}_ptr, {name}_size): return 6")
         else:
             params.append(f"{name}_ptr")
-            checks.append(f"read({name}_ptr, {_SIZES[kind]})")
-            encode.append(f"write_{kind}({name}_ptr, {name})")
+            checks.append(f"memory.read({name}_ptr, {_SIZES[kind]})")
+            encode.append(f"memory.write_{kind}({name}_ptr, {name})")
     lines = [
-        "def make(fn, guest, name, read, give, offer, write_u32, write_u64):",
+        "def make(fn, guest, name, memory):",
         f"    def host({', '.join(params)}):",
     ]
     if restricted:
@@ -91,13 +91,5 @@ def _source(signature: Signature, restricted: bool) -> Callable[..., Any]:
 def bind_host_function(function: HostFunction, guest: Guest) -> Callable[..., int]:
     """The import for `guest`: a closure over it, with nothing left to look up per call."""
     make = _source(function.signature, function.phases & _ALL != _ALL)
-    return make(  # type: ignore[no-any-return]
-        function.implementation,
-        guest,
-        function,
-        guest.memory.read,
-        guest.memory.give,
-        guest.memory.offer,
-        guest.memory.write_u32,
-        guest.memory.write_u64,
-    )
+    bound: Callable[..., int] = make(function.implementation, guest, function, guest.memory)
+    return bound

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 #: Pieces of body that a guest may inject before its stream is driven on.
 MAX_INJECTED = 1024
 
+_MAPS, _BUFFERS = len(MapType), len(BufferType)
+
 
 class Context:
     """What host functions act on. This base class serves before any root context exists.
@@ -40,8 +42,8 @@ class Context:
         self.guest = guest
         self.id = id
         self.plugin = plugin
-        self.maps: list[HeaderMap | None] = [None] * len(MapType)
-        self.buffers: list[Buffer | None] = [None] * len(BufferType)
+        self.maps: list[HeaderMap | None] = [None] * _MAPS
+        self.buffers: list[Buffer | None] = [None] * _BUFFERS
 
     @property
     def root(self) -> Context:

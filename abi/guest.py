@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     Job = Callable[[], None]
 
 
+_monotonic = time.monotonic
+
 #: Bytes of the id that a guest gives itself.
 MAX_ID = 1024
 #: Jobs that are done after one guest call. A guest can make new ones in them without end (a queue
@@ -179,8 +181,10 @@ class Guest:
             TrapError: When the guest trapped; it is `failed` then.
             DeadlineExceededError: When it took too long; it is `failed` then.
         """
-        now = time.monotonic()
-        expires = min(now + (self.limits.call if limit is None else limit), context.deadline)
+        now = _monotonic()
+        expires = now + (self.limits.call if limit is None else limit)
+        if expires > context.deadline:
+            expires = context.deadline
         if expires <= now:
             raise DeadlineExceededError("no time is left for another call of the guest")
         outer = self.effective, self.entered, self.expires
@@ -189,12 +193,11 @@ class Guest:
         try:
             if not self._interruptible:
                 return function(*args)
-            instance = self.instance
-            outer_end = instance.set_deadline(expires)
+            outer_end = self.instance.set_deadline(expires)
             try:
                 return function(*args)
             finally:
-                instance.restore_deadline(outer_end)
+                self.instance.restore_deadline(outer_end)
         except BaseException as error:
             self._fail(error, function)
             raise

@@ -23,15 +23,50 @@ class _NoMemory:
         return refuse
 
 
-class GuestMemory:
-    """Reads and writes a guest's memory, and allocates in it with the guest's own allocator."""
+def _no_allocator(size: int) -> int:
+    raise MemoryBoundsError("the guest has no allocator yet")
 
-    __slots__ = ("_allocator", "_guest", "_memory")
+
+_ALLOCATION = Phase.ALLOCATION
+
+
+class GuestMemory:
+    """Reads and writes a guest's memory, and allocates in it with the guest's own allocator.
+
+    Attributes:
+        read: `Memory.read` of the memory, and so on: host functions call them without a step more.
+    """
+
+    __slots__ = (
+        "_allocator",
+        "_guest",
+        "_memory",
+        "read",
+        "read_u32",
+        "write",
+        "write_u32",
+        "write_u64",
+    )
+
+    read: Callable[[int, int], bytes]
+    read_u32: Callable[[int], int]
+    write: Callable[[int, bytes], None]
+    write_u32: Callable[[int, int], None]
+    write_u64: Callable[[int, int], None]
 
     def __init__(self, guest: Guest) -> None:
         self._guest = guest
-        self._memory: Any = _NoMemory()
-        self._allocator: Callable[[int], int] | None = None
+        self._allocator: Callable[[int], int] = _no_allocator
+        self._use(_NoMemory())
+
+    def _use(self, memory: Any) -> None:
+        self._memory = memory
+        self.read, self.read_u32 = memory.read, memory.read_u32
+        self.write, self.write_u32, self.write_u64 = (
+            memory.write,
+            memory.write_u32,
+            memory.write_u64,
+        )
 
     def attach(self, memory: Memory | None, allocator: Callable[[int], int] | None) -> None:
         """Take the instance's memory and allocator, once it is made.
@@ -43,28 +78,8 @@ class GuestMemory:
             raise AbiError("the guest exports no memory")
         if allocator is None:
             raise AbiError("the guest exports neither proxy_on_memory_allocate nor malloc")
-        self._memory = memory
+        self._use(memory)
         self._allocator = allocator
-
-    def read(self, ptr: int, size: int) -> bytes:
-        """Read bytes. Raises `MemoryBoundsError`."""
-        return self._memory.read(ptr, size)  # type: ignore[no-any-return]
-
-    def read_u32(self, ptr: int) -> int:
-        """Read a number. Raises `MemoryBoundsError`."""
-        return self._memory.read_u32(ptr)  # type: ignore[no-any-return]
-
-    def write(self, ptr: int, data: bytes) -> None:
-        """Write bytes. Raises `MemoryBoundsError`."""
-        self._memory.write(ptr, data)
-
-    def write_u32(self, ptr: int, value: int) -> None:
-        """Write a number. Raises `MemoryBoundsError`."""
-        self._memory.write_u32(ptr, value)
-
-    def write_u64(self, ptr: int, value: int) -> None:
-        """Write a number. Raises `MemoryBoundsError`."""
-        self._memory.write_u64(ptr, value)
 
     @property
     def size(self) -> int:
@@ -82,17 +97,16 @@ class GuestMemory:
         Raises:
             MemoryBoundsError: When an address is outside.
         """
-        memory = self._memory
-        if not data:
-            memory.write_u32(ptr, 0)
-            memory.write_u32(size_ptr, 0)
-            return True
-        address = self._allocate(len(data))
-        if not address:
-            return False
-        memory.write(address, data)
-        memory.write_u32(ptr, address)
-        memory.write_u32(size_ptr, len(data))
+        write_u32 = self.write_u32
+        size = len(data)
+        address = 0
+        if size:
+            address = self._allocate(size)
+            if not address:
+                return False
+            self.write(address, data)
+        write_u32(ptr, address)
+        write_u32(size_ptr, size)
         return True
 
     def offer(self, data: bytes, ptr: int, size_ptr: int) -> bool:
@@ -101,24 +115,21 @@ class GuestMemory:
         Raises:
             MemoryBoundsError: When an address is outside.
         """
-        memory = self._memory
         address = 0
         if ptr and data:
             address = self._allocate(len(data))
             if not address:
                 return False
-            memory.write(address, data)
+            self.write(address, data)
         if ptr:
-            memory.write_u32(ptr, address)
+            self.write_u32(ptr, address)
         if size_ptr:
-            memory.write_u32(size_ptr, len(data))
+            self.write_u32(size_ptr, len(data))
         return True
 
     def _allocate(self, size: int) -> int:
-        if self._allocator is None:
-            raise MemoryBoundsError("the guest has no allocator yet")
         guest = self._guest
-        outer, guest.phase = guest.phase, Phase.ALLOCATION
+        outer, guest.phase = guest.phase, _ALLOCATION
         try:
             return self._allocator(size)
         finally:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from anywasm.abi.context import Context, StreamContext
 from anywasm.abi.enums import MapType, Status
 from anywasm.abi.headers import HeaderMap
 from anywasm.abi.pairs import encode_pairs
 
 if TYPE_CHECKING:
-    from anywasm.abi.context import Context, StreamContext
     from anywasm.abi.stream_info import Endpoint
 
 #: The longest path that is looked at.
@@ -37,6 +38,13 @@ def split_path(path: bytes) -> list[bytes]:
     return path.removesuffix(b"\0").split(b"\0")
 
 
+@lru_cache(maxsize=1024)
+def _read_path(path: bytes) -> tuple[bytes, list[bytes]]:
+    """The first segment and the others; guests ask for few paths, and for these all the time."""
+    first, *rest = split_path(path)
+    return first, rest
+
+
 def encode_int(value: int) -> bytes:
     """An integer property: 64 bits, little-endian."""
     return struct.pack("<q" if value < 0 else "<Q", value)
@@ -44,11 +52,9 @@ def encode_int(value: int) -> bytes:
 
 def get_property(context: Context, path: bytes) -> bytes | Status:
     """The value at `path`, serialized; NOT_FOUND where there is none."""
-    from anywasm.abi.context import StreamContext
-
     if len(path) > MAX_PATH:
         return Status.NOT_FOUND
-    first, *rest = split_path(path)
+    first, rest = _read_path(path)
     if not first and not rest:
         return Status.SERIALIZATION_FAILURE
     if first in _PLUGIN:
@@ -70,8 +76,6 @@ def set_property(context: Context, path: bytes, value: bytes) -> Status | None:
     Envoy stores it as filter state under a `wasm.` prefix, whole path and all: a path of several
     segments is kept but cannot be read back. INTERNAL_FAILURE past the limits.
     """
-    from anywasm.abi.context import StreamContext
-
     if not isinstance(context, StreamContext) or len(path) > MAX_PATH:
         return Status.NOT_FOUND
     state = context.info.filter_state

@@ -29,7 +29,7 @@ class MeteredGate(CallGate):
         set_fuel: Sets the instance's fuel; given by the engine.
     """
 
-    __slots__ = ("_shared", "set_fuel")
+    __slots__ = ("_rationed", "_shared", "set_fuel")
 
     def __init__(
         self,
@@ -52,6 +52,8 @@ class MeteredGate(CallGate):
         super().__init__(what, thread_bound=thread_bound, lock=lock)
         self._shared = shared
         self.set_fuel: Callable[[int], None] = _no_fuel
+        #: Whether the guest has a slice at most, as one that is new.
+        self._rationed = True
 
     def bound_start(self, seconds: float | None) -> AbstractContextManager[None]:
         """Bound the start function, where `seconds` are given; a new module has one slice."""
@@ -63,8 +65,9 @@ class MeteredGate(CallGate):
         Raises:
             DeadlineExceededError: When the running deadline has passed.
         """
-        if self.expires is None:
-            return SLICE if self._shared else UNBOUNDED
+        self._rationed = self._shared or self.expires is not None
+        if not self._rationed:
+            return UNBOUNDED
         self.check_time()
         return SLICE
 
@@ -76,6 +79,10 @@ class MeteredGate(CallGate):
             ConcurrencyError: For one in a thread to which the instance is not bound.
         """
         if self.expires is None and expires is not None:
-            self.check_usable()
-            self.set_fuel(SLICE)
-        super().set_expires(expires)
+            if self.alert:
+                self.check_usable()
+            if not self._rationed:
+                self.set_fuel(SLICE)
+                self._rationed = True
+        self.expires = expires
+        self.alert = self._closed or self._home is not None or expires is not None

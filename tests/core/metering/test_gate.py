@@ -33,7 +33,21 @@ def test_fuel_is_rationed_under_a_deadline_only(gate: MeteredGate, fuel: list[in
     assert fuel == [SLICE]
 
 
+def test_what_is_left_of_a_slice_serves_the_next_deadline(
+    gate: MeteredGate, fuel: list[int]
+) -> None:
+    with Deadline(gate, 60):
+        pass
+    with Deadline(gate, 60):
+        pass
+    assert fuel == []  # a new guest has a slice
+    assert gate.refill() == UNBOUNDED
+    with Deadline(gate, 60):
+        assert fuel == [SLICE]
+
+
 def test_closed_instance_gets_no_fuel(gate: MeteredGate, fuel: list[int]) -> None:
+    assert gate.refill() == UNBOUNDED
     late = Deadline(gate, 60)
     with Deadline(gate, 60), Deadline(gate, 30):
         gate.close()

@@ -16,8 +16,10 @@ from anywasm.engines.wasm_c_api.errors import take_trap
 from anywasm.engines.wasm_c_api.library import HostCallback, Natives, Pointer, Vec, view_at
 
 if TYPE_CHECKING:
+    from anywasm.core.memory import Memory
     from anywasm.core.metering import MeteredGate
-    from anywasm.engines.wasm_c_api.library import WasmLibrary
+    from anywasm.engines.wasm_c_api.library import Engine, WasmLibrary
+    from anywasm.engines.wasm_c_api.memory import WasmCApiMemory
 
 #: `wasm_val_t` is 16 bytes: the kind in the first, the value in the second half.
 LAYOUT = SlotLayout(stride=2, tagged=True)
@@ -35,39 +37,29 @@ _Views = tuple[Any, Any, Any, Any]
 
 
 class Calls:
-    """What the calls of one instance share.
+    """What the calls of one store share.
 
     Attributes:
-        gate: The instance's gate.
+        gate: The gate of its instance, or of the store where several share it.
         library: The library that it runs in.
-        natives: The store, and all of the instance that lives in it.
+        natives: The store, and all that lives in it.
         store: The `wasm_store_t *`.
-        moved: To be called before the guest runs, because its memories may move then.
+        frames: For each module with code in the store, what gives a backtrace's entry for the index
+            of a function.
     """
 
-    def __init__(
-        self,
-        library: WasmLibrary,
-        engine: Natives,
-        store: int,
-        gate: MeteredGate,
-        name: Callable[[int], str],
-    ) -> None:
-        """Take over a store.
-
-        Args:
-            library: The library.
-            engine: What must outlive the store.
-            store: The `wasm_store_t *`.
-            gate: The instance's gate.
-            name: Gives the backtrace's entry for the index of a function.
-        """
+    def __init__(self, library: WasmLibrary, engine: Engine, gate: MeteredGate) -> None:
+        """Make a store."""
         self.library = library
         self.gate = gate
         self.natives = Natives(engine)
+        store = library.wasm_store_new(engine.at)
         self.store = self.natives.own(store, library.wasm_store_delete)
-        self.moved: list[Callable[[], None]] = []
-        self._name = name
+        self.frames: set[Callable[[int], str]] = set()
+        self._memories: list[WasmCApiMemory] = []
+        #: To be called before a guest runs, because memories may move then.
+        self._moved: list[Callable[[], None]] = []
+        self._functions: dict[int, tuple[Callable[..., Any], int]] = {}
         self._low = 0
         self._floor = -1
         self._vectors: dict[int, memoryview] = {}
@@ -76,9 +68,28 @@ class Calls:
 
     def close(self) -> None:
         """Free the store, and only then what it calls."""
+        for memory in self._memories:
+            memory.detach()
         self.natives.free()
+        self._functions.clear()
         self._thunks.clear()
         self._forget()
+
+    def add_memory(self, memory: WasmCApiMemory) -> Memory:
+        """Have a memory look again after guests ran, and let go when the store is closed."""
+        self._memories.append(memory)
+        self._moved.append(memory.invalidate)
+        return memory
+
+    def add_function(self, fn: Callable[..., Any], extern: int) -> Callable[..., Any]:
+        """Take note that the callable is that `wasm_extern_t *`; returns the callable."""
+        self._functions[id(fn)] = fn, extern
+        return fn
+
+    def function(self, fn: object) -> int | None:
+        """The `wasm_extern_t *` that a callable is, None for one that is not of this store."""
+        found = self._functions.get(id(fn))
+        return None if found is None else found[1]
 
     def _forget(self) -> None:
         """Forget addresses: they were checked against another thread's stack."""
@@ -108,7 +119,7 @@ class Calls:
         call = partial(
             self.library.wasm_func_call, Pointer(native), ctypes.byref(given), ctypes.byref(taken)
         )
-        moved = self.moved
+        moved = self._moved
 
         def invoke() -> None:
             if _stack.floor != self._floor:
@@ -124,7 +135,7 @@ class Calls:
         return SlotViews(memoryview(buffer)), invoke
 
     def bind_host(self, name: str, type: FuncType, native_type: int, fn: Callable[..., Any]) -> int:
-        """A `wasm_func_t *` that calls `fn`, owned by the store.
+        """A `wasm_extern_t *` that calls `fn`, owned by the store.
 
         Args:
             name: Its name, for messages.
@@ -136,7 +147,7 @@ class Calls:
             UnsupportedError: Where the type has values that cannot cross.
         """
         host = slot_host(name, type, LAYOUT, fn)
-        gate, moved = self.gate, self.moved
+        gate, moved = self.gate, self._moved
         vectors, vector = self._vectors, self._vector
         known: dict[int, _Views] = {}
         self._known.append(known)
@@ -175,7 +186,8 @@ class Calls:
         library = self.library
         # Wasmer wants an environment, of which nothing else is asked than not to be null.
         native = library.wasm_func_new_with_env(self.store, native_type, thunk, 1, None)
-        return self.natives.own(native, library.wasm_func_delete)  # type: ignore[no-any-return]
+        self.natives.own(native, library.wasm_func_delete)
+        return library.wasm_func_as_extern(native)  # type: ignore[no-any-return]
 
     def _vector(self, address: int) -> memoryview:
         """The size and the address of a vector that a host function was handed, on the stack."""
@@ -195,7 +207,9 @@ class Calls:
             trap: The `wasm_trap_t *`, which is freed.
             failure: Makes the exception to raise of the guest's.
         """
-        error = take_trap(self.library, trap, self._name)
+        # Frames do not tell of which module they are.
+        (name,) = self.frames if len(self.frames) == 1 else (None,)
+        error = take_trap(self.library, trap, name)
         reason = self.gate.take_pending()
         try:
             raise failure(error) if reason is None else reason

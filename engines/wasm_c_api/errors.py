@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from anywasm.core.errors import (
     AnyWasmError,
     InstantiationError,
+    LinkError,
     OutOfMemoryError,
     TrapError,
     TrapKind,
@@ -35,13 +36,13 @@ _MOST_FRAMES = 64
 _OUT_OF_MEMORY = ("out of memory", "cannot allocate memory", "allocate memory failed")
 
 
-def take_trap(library: WasmLibrary, trap: int, name: Callable[[int], str]) -> AnyWasmError:
+def take_trap(library: WasmLibrary, trap: int, name: Callable[[int], str] | None) -> AnyWasmError:
     """The error for a `wasm_trap_t`, which is freed.
 
     Args:
         library: Where it comes from.
         trap: Its address.
-        name: Gives the backtrace's entry for the index of a function.
+        name: Gives the backtrace's entry for the index of a function; None for no backtrace.
     """
     text, frames = Vec(), Vec()
     try:
@@ -52,7 +53,7 @@ def take_trap(library: WasmLibrary, trap: int, name: Callable[[int], str]) -> An
         library.wasm_frame_vec_delete(ctypes.byref(frames))
     finally:
         library.wasm_trap_delete(trap)
-    return trap_error(message, tuple(map(name, indices)))
+    return trap_error(message, () if name is None else tuple(map(name, indices)))
 
 
 def trap_error(text: str, backtrace: tuple[str, ...] = ()) -> AnyWasmError:
@@ -73,6 +74,8 @@ def instantiation_error(error: AnyWasmError) -> AnyWasmError:
     """The error for an instance whose start ended with `error`."""
     if not isinstance(error, TrapError):
         return error
+    if error.kind is TrapKind.OTHER and "import" in error.message:
+        return LinkError(error.message)
     outer = InstantiationError(f"the instance could not be started: {error}")
     outer.__cause__ = error
     return outer

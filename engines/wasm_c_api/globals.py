@@ -21,21 +21,27 @@ _LAYOUT = SlotLayout(stride=1)
 
 
 class WasmCApiGlobal(Global):
-    """Read and written as functions of its type would be called."""
+    """Read and written as functions of its type would be called.
 
-    def __init__(self, calls: Calls, name: str, type: GlobalType, native: int) -> None:
+    Attributes:
+        calls: What the store's calls share.
+        extern: The `wasm_extern_t *`.
+    """
+
+    def __init__(self, calls: Calls, name: str, type: GlobalType, extern: int) -> None:
         self.type = type
+        self.calls = calls
+        self.extern = extern
         self._name = name
         val = Val(TAGS.get(type.value, 0))
         slots = SlotViews(memoryview(val).cast("B")[Val.bits.offset :])
-        where = (Pointer(native), ctypes.byref(val))
+        where = (Pointer(calls.library.wasm_extern_as_global(extern)), ctypes.byref(val))
         label, gate, library = f"global {name}", calls.gate, calls.library
         reads, writes = FuncType((), (type.value,)), FuncType((type.value,), ())
         get = partial(library.wasm_global_get, *where)
         put = partial(library.wasm_global_set, *where)
         self._get = slot_export(label, reads, _LAYOUT, gate, slots, get)
         self._set = slot_export(label, writes, _LAYOUT, gate, slots, put)
-        self._calls = calls  # which owns the native global
 
     @property
     def value(self) -> int | float:
@@ -49,9 +55,9 @@ class WasmCApiGlobal(Global):
         self._set(value)
 
 
-def fuel_setter(calls: Calls, native: int) -> Callable[[int], None]:
+def fuel_setter(calls: Calls, extern: int) -> Callable[[int], None]:
     """What sets the fuel of an instance, without a look at its gate."""
-    val = Val(TAGS[ValueType.I64])
+    val, native = Val(TAGS[ValueType.I64]), calls.library.wasm_extern_as_global(extern)
     put = partial(calls.library.wasm_global_set, Pointer(native), ctypes.byref(val))
     natives = calls.natives
 

@@ -92,6 +92,8 @@ _FUNCTIONS: dict[str, tuple[Any, int | None]] = {
     "wasm_extern_as_func": (Pointer, 1),
     "wasm_extern_as_memory": (Pointer, 1),
     "wasm_extern_as_global": (Pointer, 1),
+    "wasm_extern_as_table": (Pointer, 1),
+    "wasm_table_size": (c_uint32, 1),
     "wasm_trap_message": (None, 2),
     "wasm_trap_trace": (None, 2),
     "wasm_trap_delete": (None, 1),
@@ -245,6 +247,26 @@ def _free(owned: list[tuple[Callable[[Any], object], Any]], _parent: Natives | N
     while owned:
         delete, pointer = owned.pop()
         delete(pointer)
+
+
+class Engine(Natives):
+    """An engine, which lives as long as any of its stores.
+
+    Attributes:
+        at: The `wasm_engine_t *`.
+    """
+
+    def __init__(self, library: WasmLibrary) -> None:
+        """Make one.
+
+        Raises:
+            ImportError: When the library makes none.
+        """
+        super().__init__()
+        self.at: int = library.wasm_engine_new()
+        if not self.at:
+            raise ImportError(f"{library.path} made no engine")
+        self.own(self.at, library.wasm_engine_delete)
 
 
 _memory_view = ctypes.pythonapi.PyMemoryView_FromMemory

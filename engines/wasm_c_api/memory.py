@@ -18,18 +18,24 @@ _TOO_MANY = (1 << 32) - 1
 
 @fast_memory
 class WasmCApiMemory(Memory):
-    """Views are fetched anew after each time that the guest ran: the memory may have moved."""
+    """Views are fetched anew after each time that a guest ran: the memory may have moved.
 
-    __slots__ = ("_at", "_calls", "_native")
+    Attributes:
+        calls: What the store's calls share.
+        extern: The `wasm_extern_t *`.
+    """
 
-    def __init__(self, calls: Calls, native: int) -> None:
+    __slots__ = ("_at", "_native", "calls", "extern")
+
+    def __init__(self, calls: Calls, extern: int) -> None:
         super().__init__()
-        self._calls = calls
-        self._native = Pointer(native)
+        self.calls = calls
+        self.extern = extern
+        self._native = Pointer(calls.library.wasm_extern_as_memory(extern))
         self._at = 0
 
     def _attach(self) -> memoryview:
-        calls = self._calls
+        calls = self.calls
         if calls.gate.alert:
             calls.gate.check_usable()
         size = calls.library.wasm_memory_data_size(self._native)
@@ -42,13 +48,13 @@ class WasmCApiMemory(Memory):
         return self._view
 
     def _grow(self, pages: int) -> bool:
-        gate = self._calls.gate
+        gate = self.calls.gate
         if not gate.acquire(False):
             gate.refuse()
         try:
             gate.check_usable()
             count = ctypes.c_uint32(min(pages, _TOO_MANY))
-            return bool(self._calls.library.wasm_memory_grow(self._native, count))
+            return bool(self.calls.library.wasm_memory_grow(self._native, count))
         finally:
             gate.release()
 

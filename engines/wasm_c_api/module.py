@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import ctypes
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from anywasm.core.binary import ModuleInterface, function_names
 from anywasm.core.errors import ClosedError, CompileError
 from anywasm.core.limits import ResourceLimits
 from anywasm.core.metering import MeteredGate, MeteringPlan
 from anywasm.core.module import Module
+from anywasm.core.store import Store
 from anywasm.engines.wasm_c_api.calls import Calls
 from anywasm.engines.wasm_c_api.instance import WasmCApiInstance
 from anywasm.engines.wasm_c_api.library import Natives, Vec
+from anywasm.engines.wasm_c_api.store import WasmCApiStore
 
 if TYPE_CHECKING:
     from anywasm.engines.wasm_c_api.vm import WasmCApiVM
@@ -24,7 +26,9 @@ class WasmCApiModule(Module):
     Attributes:
         library: The library that compiled it.
         plan: How the code is metered.
-        native_types: For each import of the metered module, its `wasm_functype_t *`.
+        native_types: For each import of the metered module, its `wasm_functype_t *`, or 0 where it
+            is no function.
+        has_code: Whether it has functions of its own.
     """
 
     def __init__(
@@ -42,6 +46,7 @@ class WasmCApiModule(Module):
         super().__init__(vm, interface)
         library = self.library = vm.library
         self.plan = MeteringPlan.of(interface)
+        self.has_code = interface.functions > self.plan.taken
         self._engine = vm.engine
         self._sections = sections
         self._natives: Natives | None = natives
@@ -66,10 +71,11 @@ class WasmCApiModule(Module):
             raise ClosedError(f"{self!r} is closed")
         return natives
 
-    def open_store(self, gate: MeteredGate) -> Calls:
+    def open_store(self) -> Calls:
         """A new store, for one instance."""
-        store = self.library.wasm_store_new(self._engine.at)
-        return Calls(self.library, self._engine, store, gate, self._frame)
+        bound = self.vm.capabilities.thread_bound
+        gate = MeteredGate("the instance", thread_bound=bound)
+        return Calls(self.library, self._engine, gate)
 
     def obtain(self, calls: Calls) -> int:
         """The `wasm_module_t *` for that store."""
@@ -82,7 +88,8 @@ class WasmCApiModule(Module):
         """What the library says about the last failure."""
         return self.library.last_error(self._engine.at, b"")
 
-    def _frame(self, index: int) -> str:
+    def frame(self, index: int) -> str:
+        """The entry of a backtrace for a function of the metered code."""
         index = self.plan.original(index)
         if self._names is None:
             self._names = function_names(self.custom_sections)
@@ -90,7 +97,15 @@ class WasmCApiModule(Module):
 
     def _instantiate(self, imports: list[Any], limits: ResourceLimits | None) -> WasmCApiInstance:
         natives = self._native()
-        instance = WasmCApiInstance(self, imports, limits)
+        instance = WasmCApiInstance(self, imports, limits, None)
+        del natives
+        return instance
+
+    def _instantiate_in(
+        self, store: Store, imports: list[Any], limits: ResourceLimits | None
+    ) -> WasmCApiInstance:
+        natives = self._native()
+        instance = WasmCApiInstance(self, imports, limits, cast(WasmCApiStore, store))
         del natives
         return instance
 

@@ -20,14 +20,18 @@ from anywasm.core.errors import (
     TrapError,
     TrapKind,
 )
-from anywasm.core.metering import MeteringPlan, meter
+from anywasm.core.metering import MeteredGate, MeteringPlan, meter
+from anywasm.core.types import ExternKind
 from anywasm.core.vm import VM
+from anywasm.engines.wasm_c_api.calls import Calls
 from anywasm.engines.wasm_c_api.errors import map_exceptions
-from anywasm.engines.wasm_c_api.library import Natives, Vec, WasmLibrary
+from anywasm.engines.wasm_c_api.library import Engine, Natives, Vec, WasmLibrary
 from anywasm.engines.wasm_c_api.module import WasmCApiModule
+from anywasm.engines.wasm_c_api.store import WasmCApiStore
 
 if TYPE_CHECKING:
     from anywasm.core.binary import ModuleInterface
+    from anywasm.core.limits import ResourceLimits
     from anywasm.core.module import Module
 
 #: For each feature that can be metered the sections of a module that needs it, after the header.
@@ -46,17 +50,6 @@ _PROBES = {
 _HEADER = b"\0asm\x01\0\0\0"
 #: A module whose start function traps.
 _TRAPPING = _HEADER + bytes.fromhex("010401600000 03020100 080100 0a05010300000b")
-
-
-class Engine(Natives):
-    """A `wasm_engine_t`, at the address `at`."""
-
-    def __init__(self, library: WasmLibrary) -> None:
-        super().__init__()
-        self.at: int = library.wasm_engine_new()
-        if not self.at:
-            raise ImportError(f"{library.path} made no engine")
-        self.own(self.at, library.wasm_engine_delete)
 
 
 class WasmCApiVM(VM):
@@ -142,6 +135,7 @@ class WasmCApiVM(VM):
                 thread_bound=self.library.dialect.thread_bound,
                 backtrace=bool(trap.backtrace),
                 memory_moves=True,
+                imports=frozenset(ExternKind) - {ExternKind.TAG},
                 features=features,
             )
 
@@ -186,6 +180,11 @@ class WasmCApiVM(VM):
         metered = meter(wasm, interface, MeteringPlan.of(interface))
         at = library.wasm_module_new(store, ctypes.byref(_bytes(metered)))
         return self._module(interface, strip_to_interface(wasm), natives, at, metered)
+
+    def _new_store(self, limits: ResourceLimits | None) -> WasmCApiStore:
+        bound = self.capabilities.thread_bound
+        gate = MeteredGate("the store", thread_bound=bound, shared=True)
+        return WasmCApiStore(self, Calls(self.library, self._open(), gate))
 
     def _load(self, code: bytes, interface: bytes) -> Module:
         library, natives = self.library, Natives(self._open())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -87,7 +89,11 @@ def test_a_library_of_something_else(
 ) -> None:
     path = build("other", "void *wasm_engine_new(void) { return 0; }")
     found = _engine(run_with, engine, **{variable: path})
-    assert "does not implement the wasm C API: it lacks 35 of 36 functions" in found["reason"]
+    lacks = re.search(
+        r"does not implement the wasm C API: it lacks (\d+) of (\d+) ", found["reason"]
+    )
+    assert lacks
+    assert int(lacks[1]) == int(lacks[2]) - 1
     assert "unset it" in found["remedy"]
 
 
@@ -157,7 +163,8 @@ def test_the_stub_that_pip_installs_for_later_pythons(run_with: Run, tmp_path: P
     for name in ("wasmer", "wasmer_compiler_cranelift"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text(STUB)
-    found = _engine(run_with, "wasmer", PYTHONPATH=str(tmp_path))
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    found = _engine(run_with, "wasmer", PYTHONPATH=path)
     running = f"{sys.implementation.name} {sys.version_info.major}.{sys.version_info.minor}"
     assert found["reason"] == (
         "wasmer-python cannot be loaded (Wasmer is not available on this system); its last wheels "

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from anywasm.core.errors import ArgumentError, TrapError, TrapKind
+from anywasm.core.errors import ArgumentError, TrapError, TrapKind, UnsupportedError
 from anywasm.core.module import Module
 from anywasm.engines.null.library import NullGuest, export
 
@@ -260,6 +260,17 @@ def test_outer_exception_wins_over_a_caught_nested_one(guest: Guest) -> None:
         with pytest.raises(HostError) as caught:
             instance.exports["i32"](1)
         assert caught.value is second
+
+
+@pytest.mark.capable(reentrant=False)
+def test_nested_call_that_is_not_claimed_is_refused(guest: Guest) -> None:
+    def host_function(value: int) -> Any:
+        return instance.exports["three"]()
+
+    with guest(WAT, Host).instantiate(host(i32=host_function)) as instance:
+        with pytest.raises(UnsupportedError):
+            instance.exports["i32"](0)
+        assert instance.exports["three"]() == 3
 
 
 def test_guest_calls_the_host_of_another_instance(guest: Guest) -> None:

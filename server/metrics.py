@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -19,12 +21,14 @@ from prometheus_client.core import (
     Metric,
 )
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from anywasm.abi.enums import MetricType
 from anywasm.abi.metrics import BUCKETS, GuestMetrics
 from anywasm.plugins.failures import CircuitState
 from anywasm.plugins.manager import PluginManager
 from anywasm.server.http import Counters, Listener
+from anywasm.server.stream_times import BOUNDS, StreamTimes
 
 # A time series more per counter, for a standard that Prometheus' text format does not need.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -39,21 +43,13 @@ Snapshot = list[tuple[str, str, str, list[tuple[str, dict[str, str], float]]]]
 
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_:]")
 
-_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0)
-
 
 class Metrics:
     """The metrics of one server, in a registry of its own."""
 
     def __init__(self, manager: PluginManager, guest_metrics: GuestMetrics) -> None:
         self._registry = CollectorRegistry()
-        self._streams = Histogram(
-            "anywasm_stream_seconds",
-            "Seconds of a filtered stream, by listener and class of the answer's status.",
-            ("listener", "code_class"),
-            buckets=_BUCKETS,
-            registry=self._registry,
-        )
+        self._streams: dict[str, StreamTimes] = {}
         self._requests = Counter(
             "anywasm_function_requests",
             "Function requests by the function's id and the status of the answer.",
@@ -64,7 +60,7 @@ class Metrics:
             "anywasm_function_seconds",
             "Seconds from the whole request to its answer.",
             ("function",),
-            buckets=_BUCKETS,
+            buckets=BOUNDS,
             registry=self._registry,
         )
         # A child is looked up once per function and status, not once per request.
@@ -73,6 +69,7 @@ class Metrics:
         self._listeners: dict[str, Listener] = {}
         self._registry.register(_PluginCollector(manager))
         self._registry.register(_ListenerCollector(self._listeners))
+        self._registry.register(_StreamCollector(self._streams))
         self._registry.register(_GuestCollector(guest_metrics))
 
     def watch(self, name: str, listener: Listener) -> None:
@@ -91,8 +88,8 @@ class Metrics:
 
     def stream_counter(self, listener: str) -> Callable[[int, float], None]:
         """What notes the streams of a filter listener: status and seconds of each."""
-        classes = [self._streams.labels(listener, f"{digit}xx").observe for digit in range(10)]
-        return lambda status, seconds: classes[status // 100 % 10](seconds)
+        times = self._streams[listener] = StreamTimes()
+        return times.count
 
     def render(self) -> bytes:
         """Everything, in Prometheus' text format."""
@@ -109,6 +106,24 @@ class Metrics:
             )
             for metric in self._registry.collect()
         ]
+
+
+class _StreamCollector(Collector):
+    def __init__(self, streams: Mapping[str, StreamTimes]) -> None:
+        self._streams = streams
+
+    def collect(self) -> Iterator[Metric]:
+        seconds = HistogramMetricFamily(
+            "anywasm_stream_seconds",
+            "Seconds of a filtered stream, by listener and class of the answer's status.",
+            labels=("listener", "code_class"),
+        )
+        for listener, times in self._streams.items():
+            for digit, (counts, total) in enumerate(zip(times.counts, times.totals)):
+                bounds = map(floatToGoString, (*BOUNDS, math.inf))
+                buckets = list(zip(bounds, itertools.accumulate(counts)))
+                seconds.add_metric((listener, f"{digit}xx"), buckets, total)
+        yield seconds
 
 
 class _PluginCollector(Collector):

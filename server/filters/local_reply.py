@@ -18,7 +18,7 @@ _GRPC_TYPE = b"application/grpc"
 FAILED = "wasm_fail_stream"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class LocalReply:
     """One such answer.
 

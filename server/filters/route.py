@@ -5,20 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from anywasm.abi.pairs import Pair
 from anywasm.plugins.config import RouteConfig
+from anywasm.server.filters.local_reply import LocalReply
 
 
-@dataclass(frozen=True, slots=True)
-class DirectResponse:
-    """An answer without an upstream."""
-
-    status: int
-    headers: tuple[Pair, ...]
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Route:
     """One route, ready for use.
 
@@ -37,7 +28,7 @@ class Route:
     prefix: bytes
     path: bytes | None
     cluster: str | None
-    direct: DirectResponse | None
+    direct: LocalReply | None
     timeout: float | None
     host_rewrite: bytes | None
     prefix_rewrite: bytes | None
@@ -51,7 +42,7 @@ class Route:
             headers = tuple(
                 (name.lower().encode(), value.encode()) for name, value in answer.headers.items()
             )
-            direct = DirectResponse(answer.status, headers, answer.body.encode())
+            direct = LocalReply(answer.status, answer.body.encode(), "direct_response", headers)
         return cls(
             config.name,
             config.prefix.encode(),

@@ -51,10 +51,7 @@ class Router:
             chain.local_reply(LocalReply(404, details="route_not_found"))
             return
         if route.direct is not None:
-            direct = route.direct
-            chain.local_reply(
-                LocalReply(direct.status, direct.body, "direct_response", direct.headers)
-            )
+            chain.local_reply(route.direct)
             return
         if not headers.get(b":method") or chain.pool is None:
             details = "cluster_not_found" if chain.pool is None else "missing_method"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from anywasm.server.http.parser import Event
+    from anywasm.server.http.request import Headers
     from anywasm.server.http.state import ListenerState
 
 log = logging.getLogger("anywasm.server.http")
@@ -121,6 +122,11 @@ class HttpConnection(asyncio.Protocol):
         if self._closing:
             return
         self._received = True
+        if self.current is None and not (self._events or self._pumping or self.write_paused):
+            found = self._parser.plain(data)
+            if found is not None:
+                self._serve(*found)
+                return
         if self._stash or len(data) > _SLICE:
             self._stash.extend(data[at : at + _SLICE] for at in range(0, len(data), _SLICE))
         else:
@@ -333,6 +339,18 @@ class HttpConnection(asyncio.Protocol):
     def _pump_soon(self) -> None:
         if not self._pumping and not self._closing:
             asyncio.get_running_loop().call_soon(self._pump)
+
+    def _serve(self, method: bytes, target: bytes, headers: Headers) -> None:
+        """Answer a plain request, which no other is before."""
+        shared = self.shared
+        if shared.at_once is not None and method == b"GET" and not shared.draining:
+            answer = shared.at_once(target, headers)
+            if answer is not None:
+                self._counters.exchanges += 1
+                self._answered = True
+                self.write(answer)
+                return
+        self._dispatch(HttpExchange(self, method, target, "1.1", headers, True, None, False, False))
 
     def _dispatch(self, event: Event) -> None:
         try:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
-from anywasm.server.http.exchange import HttpExchange
 from anywasm.server.http.request import Headers
+
+if TYPE_CHECKING:
+    from anywasm.server.http.exchange import HttpExchange
+    from anywasm.server.http.state import ListenerState
 
 
 class RequestHandler(Protocol):
@@ -51,4 +54,16 @@ class RequestHandler(Protocol):
 UpgradedData: TypeAlias = Callable[[bytes, bool], None]
 
 #: Makes the handler of an exchange. The exchange accepts no response before it has returned.
-HandlerFactory: TypeAlias = Callable[[HttpExchange], RequestHandler]
+HandlerFactory: TypeAlias = "Callable[[HttpExchange], RequestHandler]"
+
+#: Takes target and headers of a GET without a body, on a connection that stays open, and returns
+#: the whole response as bytes; or None, and the request gets an exchange.
+AtOnce: TypeAlias = Callable[[bytes, Headers], "bytes | None"]
+
+
+@runtime_checkable
+class AnswersAtOnce(Protocol):
+    """A handler factory that knows the answers to some requests beforehand."""
+
+    def at_once(self, shared: ListenerState) -> AtOnce | None:
+        """What gives them, or None where there are none; asked once for each listener."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import httptools
 
 from anywasm.server.http.errors import ProtocolError
+from anywasm.server.http.plain import parse_plain
 from anywasm.server.http.request import Headers, Request
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class RequestParser:
         "_body",
         "_fed",
         "_headers",
+        "_last",
         "_llhttp",
         "_max_header_bytes",
         "_max_headers",
@@ -86,6 +88,23 @@ class RequestParser:
         self._fed = 0
         self._reframing = False
         self._raw = False
+        self._last = False
+
+    def plain(self, data: bytes) -> tuple[bytes, bytes, Headers] | None:
+        """Method, target and headers, if the next bytes are all of a plain request.
+
+        `feed` them otherwise; they are as they were then.
+        """
+        if (
+            self.in_head
+            or self._request is not None
+            or self._last
+            or self._llhttp is None
+            or len(data) > self._max_header_bytes
+        ):
+            return None
+        found = parse_plain(data, self._max_headers)
+        return None if found is None or len(found[1]) > self._max_target_bytes else found
 
     def feed(self, data: bytes | memoryview) -> None:
         """Parse the next bytes; what they hold is appended to `events`.
@@ -223,6 +242,7 @@ class RequestParser:
             )
             return
         keep_alive, length, has_body, expect_continue = self._judge_framing(is_11, headers)
+        self._last = not keep_alive
         request = self._new_request(
             method, target, version, headers, keep_alive, length, has_body, expect_continue
         )

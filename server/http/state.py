@@ -8,10 +8,11 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING
 
 from anywasm.server.http.counters import Counters
+from anywasm.server.http.handler import AnswersAtOnce
 
 if TYPE_CHECKING:
     from anywasm.server.http.connection import HttpConnection
-    from anywasm.server.http.handler import HandlerFactory
+    from anywasm.server.http.handler import AtOnce, HandlerFactory
     from anywasm.server.http.limits import HttpLimits
 
 
@@ -20,6 +21,7 @@ class ListenerState:
 
     Attributes:
         factory: Makes the handler of each exchange.
+        at_once: Answers plain requests without an exchange, or None.
         limits: What clients may do.
         counters: What is counted.
         connections: Every open connection.
@@ -35,6 +37,9 @@ class ListenerState:
         self, factory: HandlerFactory, limits: HttpLimits, server: bytes | None, date: bool
     ) -> None:
         self.factory = factory
+        self.at_once: AtOnce | None = (
+            factory.at_once(self) if isinstance(factory, AnswersAtOnce) else None
+        )
         self.limits = limits
         self.counters = Counters()
         self.connections: set[HttpConnection] = set()

@@ -1,0 +1,71 @@
+"""Direct responses that no filter and no log wants to see: known before they are asked for."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from anywasm.server.filters.local_reply import LocalReply
+from anywasm.server.filters.message import wire_headers
+from anywasm.server.http import Headers, InvalidResponseError
+from anywasm.server.http.head import LENGTH, encode_head
+from anywasm.server.http.request import Request
+
+if TYPE_CHECKING:
+    from anywasm.server.filters.listener import FilterListener
+    from anywasm.server.http.state import ListenerState
+
+#: What all of them answer: a GET on a connection that stays open.
+_REQUEST = Request(b"GET", b"/", "1.1", [], True, None, False, False)
+
+
+class DirectAnswers:
+    """Answers without a chain, to the byte as the chain would. See `AnswersAtOnce`.
+
+    Args:
+        listener: Has the routes; without filters and access log.
+        shared: Has the default headers.
+    """
+
+    __slots__ = ("_answers", "_count", "_lines", "_shared", "_table")
+
+    def __init__(self, listener: FilterListener, shared: ListenerState) -> None:
+        self._table = listener.table
+        self._count = listener.count
+        self._shared = shared
+        self._answers: dict[LocalReply, bytes] = {}
+        self._lines = b""
+
+    def __call__(self, target: bytes, headers: Headers) -> bytes | None:
+        """The whole response, or None where the chain has to find it."""
+        began = time.monotonic()
+        route = self._table.match(target)
+        direct = None if route is None else route.direct
+        if direct is None:
+            return None
+        for name, _ in headers:
+            if name == b"content-type":
+                return None  # it may be gRPC, which is answered otherwise
+        shared = self._shared
+        if self._lines is not shared.default_lines:
+            self._lines = shared.default_lines
+            self._answers.clear()
+        answer = self._answers.get(direct)
+        if answer is None:
+            answer = self._answers[direct] = self._encode(direct)
+        if answer:
+            self._count(direct.status, time.monotonic() - began)
+        return answer or None
+
+    def _encode(self, direct: LocalReply) -> bytes:
+        """The response; nothing where it is not as simple as that."""
+        if direct.status < 200 or not direct.body:
+            return b""
+        headers, body = direct.render(None)
+        try:
+            head, framing, _, _ = encode_head(
+                _REQUEST, direct.status, wire_headers(headers), len(body), self._shared
+            )
+        except InvalidResponseError:
+            return b""  # the chain knows what to say
+        return head + body if framing == LENGTH else head

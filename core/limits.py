@@ -6,6 +6,10 @@ from dataclasses import dataclass
 
 from anywasm.core.errors import ArgumentError
 
+#: Elements that a table can have where no bound is given (the limit of the WebAssembly JS API): its
+#: elements are the host's memory, and a guest may ask for four thousand million.
+MOST_TABLE_ELEMENTS = 10_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class ResourceLimits:
@@ -13,7 +17,8 @@ class ResourceLimits:
 
     Attributes:
         memory_bytes: The most that one linear memory may hold, in bytes; None for no bound.
-        table_elements: The most elements that one table may hold; None for no bound.
+        table_elements: The most elements that one table may hold; None for
+            `MOST_TABLE_ELEMENTS`.
         start_seconds: The time that the module's start function may take, which runs before there
             is an instance to set a deadline on; None for no bound.
 

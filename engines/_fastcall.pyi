@@ -89,6 +89,7 @@ class WasmerExport(Export):
         fail: Callable[[BaseException], NoReturn],
         /,
     ) -> None: ...
+    def forget(self) -> None: ...
 
 class WasmerHost(Export):
     def __init__(

@@ -187,6 +187,18 @@ static PyObject *Wasmer_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNU
     return (PyObject *)self;
 }
 
+/* Lets go of the binding's function; nobody gets past a shut gate to call it. */
+static PyObject *wasmer_forget(PyObject *self, PyObject *Py_UNUSED(ignored)) {
+    Py_INCREF(Py_None);
+    Py_XSETREF(((Export *)self)->sig.engine, Py_None);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef wasmer_methods[] = {
+    {"forget", wasmer_forget, METH_NOARGS, "Let go of the binding's function, at the end."},
+    {NULL, NULL, 0, NULL},
+};
+
 /* Called with a tuple, as the binding calls and is called: mostly the same one is handed on. */
 #define WASMER_TYPE(NAME, CALL)                                                                     \
     static PyTypeObject NAME##_type = {                                                             \
@@ -196,6 +208,7 @@ static PyObject *Wasmer_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNU
         .tp_basicsize = sizeof(Export),                                                             \
         .tp_flags = Py_TPFLAGS_DEFAULT,                                                             \
         .tp_call = CALL,                                                                            \
+        .tp_methods = wasmer_methods,                                                               \
         .tp_new = Wasmer_new,                                                                       \
     }
 

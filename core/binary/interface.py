@@ -18,6 +18,7 @@ from anywasm.core.types import (
     ExportType,
     ImportType,
     MemoryType,
+    TableType,
     TagType,
 )
 
@@ -45,6 +46,7 @@ class ModuleInterface:
         start: Index of the start function, if there is one.
         functions: How many functions it has, the imported ones among them.
         memories: All its memories, the imported ones first.
+        tables: All its tables, the imported ones first.
     """
 
     imports: tuple[ImportType, ...] = ()
@@ -53,6 +55,7 @@ class ModuleInterface:
     start: int | None = None
     functions: int = 0
     memories: tuple[MemoryType, ...] = ()
+    tables: tuple[TableType, ...] = ()
 
 
 def read_interface(wasm: bytes) -> ModuleInterface:
@@ -82,6 +85,7 @@ def read_interface(wasm: bytes) -> ModuleInterface:
         reader.start,
         reader.functions,
         reader.memories,
+        reader.tables,
     )
 
 
@@ -106,6 +110,10 @@ class _InterfaceReader:
     @property
     def memories(self) -> tuple[MemoryType, ...]:
         return tuple(cast("list[MemoryType]", self._spaces[_MEMORY]))
+
+    @property
+    def tables(self) -> tuple[TableType, ...]:
+        return tuple(cast("list[TableType]", self._spaces[_TABLE]))
 
     def read(self, section: Section) -> None:
         read = self._READERS.get(section.id)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from anywasm.core.binary.encode import signed, u32
 from anywasm.core.binary.types import read_value_type
+from anywasm.core.metering.gate import TABLE
 from anywasm.core.metering.instructions import (
     BR_TABLE,
     BULK,
@@ -46,6 +47,9 @@ _LONG = {
     TABLE_COPY: (2, b""),
     TABLE_FILL: (1, b""),
 }
+#: memory.size; table.size, and what tells the check that it is a table's.
+_MEMORY_SIZE = b"\x3f\0"
+_TABLE_SIZE, _MARKED = b"\xfc\x10", b"\x41" + signed(TABLE) + b"\x72"
 
 
 class CodeMeter:
@@ -54,8 +58,8 @@ class CodeMeter:
     At its entry a function takes its size from the fuel. At the head of a loop the size of what
     follows is added to a local, and that is taken from the fuel once it is `RESERVE`. Since code
     goes back nowhere but to the head of a loop, no more is executed than is counted. What a single
-    instruction copies is counted before it, and before memories and tables grow the time is looked
-    at in any case.
+    instruction copies is counted before it, and before memories and tables grow the host is asked
+    in any case, which looks at the time and says by how much they may.
     """
 
     def __init__(self, wasm: bytes, plan: MeteringPlan, fuel: int) -> None:
@@ -71,8 +75,11 @@ class CodeMeter:
         self._moved = u32(plan.moved)
         self._match = row_without(plan.taken).match
         self._get = b"\x23" + u32(fuel)
-        #: Calls the check, whose answer is the new fuel.
-        self._check = b"\x10" + u32(plan.taken) + b"\x24" + u32(fuel)
+        call = b"\x10" + u32(plan.taken)
+        #: Calls the check with (-1, -1); the answer is the new fuel.
+        self._check = b"\x41\x7f\x41\x7f" + call + b"\x24" + u32(fuel)
+        #: After what is to be added, and the size: the check, whose answer is what may be added.
+        self._allowed = call + b"\xa7"
         # After the fuel and an i64: i64.sub, global.set, and where that is below 0 the check.
         self._take = (
             b"\x7d\x24" + u32(fuel) + self._get + b"\x42\0\x53\x04\x40" + self._check + b"\x0b"
@@ -144,9 +151,13 @@ class CodeMeter:
             elif opcode == SELECT_TYPED:
                 for _ in range(cursor.count()):
                     read_value_type(cursor)
-            elif opcode == MEMORY_GROW or (opcode == BULK and cursor.u32() == TABLE_GROW):
+            elif opcode == MEMORY_GROW:
                 cursor.u32()
-                pieces += wasm[done:start], self._check
+                pieces += wasm[done:start], _MEMORY_SIZE, self._allowed
+                done = start
+            elif opcode == BULK and cursor.u32() == TABLE_GROW:
+                size = _TABLE_SIZE + u32(cursor.u32()) + _MARKED
+                pieces += wasm[done:start], size, self._allowed
                 done = start
             elif opcode == BULK and (long := self._long(cursor, start + 1)) is not None:
                 if length is None:

@@ -9,6 +9,7 @@ from anywasm.core.binary import ModuleInterface
 from anywasm.core.types import ExternKind, FuncType, ImportType, ValueType
 
 _MODULE = "anywasm"
+_CHECK = FuncType((ValueType.I32, ValueType.I32), (ValueType.I64,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +20,9 @@ class MeteringPlan:
     module's own first function, which becomes the last function; all others stay where they are.
 
     Attributes:
-        check: The added import. The guest calls it when its fuel is spent, and the answer is its
-            new fuel.
+        check: The added import. The guest calls it with `(-1, -1)` when its fuel is spent, and the
+            answer is its new fuel; with how much a memory or table is to grow, and its size (see
+            `TABLE`), before that grows, and the answer is by how much it may.
         fuel: The name under which the fuel, a mutable i64, is exported.
         taken: The function index of `check`.
         moved: Where the function is now that had the index `taken`.
@@ -36,7 +38,7 @@ class MeteringPlan:
         """The plan for the module with this interface."""
         names = {wanted.name for wanted in interface.imports if wanted.module == _MODULE}
         return cls(
-            ImportType(_MODULE, _unlike("check", names), FuncType((), (ValueType.I64,))),
+            ImportType(_MODULE, _unlike("check", names), _CHECK),
             _unlike("anywasm.fuel", {export.name for export in interface.exports}),
             sum(wanted.kind is ExternKind.FUNCTION for wanted in interface.imports),
             interface.functions,

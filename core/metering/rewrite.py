@@ -9,6 +9,7 @@ from anywasm.core.binary.encode import signed, sized, u32
 from anywasm.core.binary.expressions import skip_expression
 from anywasm.core.binary.sections import HEADER_SIZE, SectionId, sections
 from anywasm.core.binary.types import read_global_type, read_types, read_value_type
+from anywasm.core.limits import MOST_TABLE_ELEMENTS
 from anywasm.core.metering.code import CodeMeter
 from anywasm.core.metering.gate import SLICE
 from anywasm.core.metering.instructions import REF_FUNC
@@ -103,8 +104,8 @@ class _Rewriter:
         rest = self._rest(cursor)
         cursor.position = start
         self._types = read_types(cursor)
-        # () -> i64
-        return u32(count + 1) + rest + b"\x60\0\x01\x7e"
+        # (i32, i32) -> i64
+        return u32(count + 1) + rest + b"\x60\x02\x7f\x7f\x01\x7e"
 
     def _import(self, cursor: Cursor) -> bytes:
         check = self._plan.check
@@ -116,6 +117,21 @@ class _Rewriter:
         functions = self._functions = cursor.u32_vector()
         moved = [*functions[1:], *functions[:1]]
         return u32(len(moved)) + b"".join(map(u32, moved))
+
+    def _table(self, cursor: Cursor) -> bytes:
+        """Tables with a maximum: growing by what the check gives for "no" must fail."""
+        count = cursor.count()
+        pieces = [u32(count)]
+        for _ in range(count):
+            start = cursor.position
+            read_value_type(cursor)
+            pieces.append(self._wasm[start : cursor.position])
+            flags, least = cursor.u8(), cursor.u32()
+            if flags > 1:
+                raise cursor.error("it cannot be metered", start)
+            most = cursor.u32() if flags else max(least, MOST_TABLE_ELEMENTS)
+            pieces.append(b"\x01" + u32(least) + u32(most))
+        return b"".join(pieces)
 
     def _global(self, cursor: Cursor) -> bytes:
         count = cursor.count()
@@ -212,6 +228,7 @@ _REWRITERS: dict[SectionId, Callable[[_Rewriter, Cursor], bytes]] = {
     SectionId.TYPE: _Rewriter._type,
     SectionId.IMPORT: _Rewriter._import,
     SectionId.FUNCTION: _Rewriter._function,
+    SectionId.TABLE: _Rewriter._table,
     SectionId.GLOBAL: _Rewriter._global,
     SectionId.EXPORT: _Rewriter._export,
     SectionId.START: _Rewriter._start,

@@ -301,7 +301,7 @@ class Calls:
         return HOST_FUNCTION(called), 0, None
 
     def bind_check(self) -> Any:
-        """What metered code calls when its fuel is spent.
+        """What metered code calls when its fuel is spent, or it wants to grow.
 
         It enters no guest, hence the reserve is stack enough for it wherever it is called.
         """
@@ -309,7 +309,8 @@ class Calls:
 
         def called(runtime: int, context: int, sp: int, memory: int) -> int:
             try:
-                ctypes.c_int64.from_address(sp).value = gate.refill()
+                slots = (ctypes.c_int64 * 3).from_address(sp)
+                slots[0] = gate.checked(slots[1] & 0xFFFFFFFF, slots[2] & 0xFFFFFFFF)
             except BaseException as error:
                 gate.pending = error
                 return _RAISED_AT

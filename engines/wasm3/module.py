@@ -13,7 +13,6 @@ from anywasm.core.binary.types import read_memory_type, read_table_type, read_ty
 from anywasm.core.errors import InstantiationError
 from anywasm.core.instance import Instance
 from anywasm.core.limits import ResourceLimits
-from anywasm.core.memory import PAGE_SIZE
 from anywasm.core.metering import MeteredGate, MeteringPlan
 from anywasm.core.module import Module
 from anywasm.core.types import ExternKind, FuncType, MemoryType
@@ -61,7 +60,6 @@ class Guest:
         wasm: The binary, with a table that is as long as declared.
         unfit: Why it cannot be instantiated, or None.
         memory: The type of its memory, if it has one.
-        table_elements: How long its table is.
         nesting: How deep its blocks nest at most, which is how deep wasm3's compiler recurses.
         ratio: The native bytes that its calls take for one byte of wasm3's stack, at most.
     """
@@ -69,25 +67,8 @@ class Guest:
     wasm: bytes
     unfit: str | None
     memory: MemoryType | None
-    table_elements: int
     nesting: int
     ratio: int
-
-    def check(self, limits: ResourceLimits) -> None:
-        """Raise `InstantiationError` when it cannot be instantiated within `limits`."""
-        if self.unfit is not None:
-            raise InstantiationError(self.unfit)
-        most = limits.table_elements
-        if most is not None and self.table_elements > most:
-            raise InstantiationError(
-                f"the guest's table of {self.table_elements} elements exceeds the limit of {most}"
-            )
-        if self.memory is not None and limits.memory_bytes is not None:
-            size = self.memory.limits.minimum * PAGE_SIZE
-            if size > limits.memory_bytes:
-                raise InstantiationError(
-                    f"the guest's memory of {size} bytes exceeds the limit of {limits.memory_bytes}"
-                )
 
 
 class Wasm3Module(Module):
@@ -110,6 +91,7 @@ class Wasm3Module(Module):
         super().__init__(vm, interface)
         self.library = vm.library
         self.plan = MeteringPlan.of(interface)
+        self._interface = interface
         self._vm = vm
         self._guest = guest
         self._starts = interface.start is not None
@@ -131,8 +113,11 @@ class Wasm3Module(Module):
     def _instantiate(self, imports: list[Any], limits: ResourceLimits | None) -> Instance:
         vm, guest = self._vm, cast(Guest, self._guest)
         limits = limits or ResourceLimits()
-        guest.check(limits)
+        if guest.unfit is not None:
+            raise InstantiationError(guest.unfit)
         gate = MeteredGate("the instance", lock=gate_lock())
+        gate.limit(limits)
+        gate.admit(self._interface)
         machine = None
         try:
             with map_exceptions(InstantiationError, "the module cannot be instantiated"):
@@ -201,7 +186,7 @@ def prepare(wasm: bytes, stack: Stack) -> Guest:
         start, end = place or (len(wasm), len(wasm))
         content = _leb(count + 1) + elements + b"\0\x41" + _leb(table, signed=True) + b"\x0b\0"
         wasm = wasm[:start] + b"\x09" + _leb(len(content)) + content + wasm[end:]
-    return Guest(wasm, unfit, memory, table, nesting, ratio)
+    return Guest(wasm, unfit, memory, nesting, ratio)
 
 
 def _read_elements(cursor: Cursor, count: int, table: int) -> str | None:

@@ -41,9 +41,12 @@ class WasmCApiInstance(Instance):
         store: WasmCApiStore | None,
     ) -> None:
         calls = self._calls = module.open_store() if store is None else store.calls
+        if store is None and limits is not None:
+            calls.gate.limit(limits)
         super().__init__(module, calls.gate, store)
         self._positions = {export.name: at for at, export in enumerate(module.exports)}
         try:
+            calls.gate.admit(module.interface)
             with calls.gate.bound_start(None if limits is None else limits.start_seconds):
                 self._externs = self._enter(module, imports)
         except BaseException:
@@ -69,7 +72,7 @@ class WasmCApiInstance(Instance):
         """Link and start the native instance; its exports, in the order of the metered module."""
         calls, library = self._calls, module.library
         wanted = [*module.imports, module.plan.check]
-        values = [*imports, calls.gate.refill]
+        values = [*imports, calls.gate.checked]
         externs = (ctypes.c_size_t * len(values))(
             *map(self._import, wanted, values, module.native_types)
         )

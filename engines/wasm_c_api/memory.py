@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from typing import TYPE_CHECKING
 
-from anywasm.core.memory import Memory
+from anywasm.core.memory import PAGE_SIZE, Memory
 from anywasm.engines.fastcall import fast_memory
 from anywasm.engines.wasm_c_api.library import Pointer, view_at
 
@@ -53,6 +53,9 @@ class WasmCApiMemory(Memory):
             gate.refuse()
         try:
             gate.check_usable()
+            pages_now = self._calls.library.wasm_memory_data_size(self._native) // PAGE_SIZE
+            if pages_now + pages > self._calls.gate.most_pages:
+                return False
             count = ctypes.c_uint32(min(pages, _TOO_MANY))
             return bool(self.calls.library.wasm_memory_grow(self._native, count))
         finally:

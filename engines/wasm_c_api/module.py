@@ -25,6 +25,7 @@ class WasmCApiModule(Module):
 
     Attributes:
         library: The library that compiled it.
+        interface: The original's.
         plan: How the code is metered.
         native_types: For each import of the metered module, its `wasm_functype_t *`, or 0 where it
             is no function.
@@ -45,6 +46,7 @@ class WasmCApiModule(Module):
         """
         super().__init__(vm, interface)
         library = self.library = vm.library
+        self.interface = interface
         self.plan = MeteringPlan.of(interface)
         self.has_code = interface.functions > self.plan.taken
         self._engine = vm.engine

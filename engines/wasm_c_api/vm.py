@@ -131,6 +131,7 @@ class WasmCApiVM(VM):
             return Capabilities(
                 serialize=self._can_serialize(module),
                 interrupt=True,
+                memory_limit=True,
                 parallel=True,
                 thread_bound=self.library.dialect.thread_bound,
                 backtrace=bool(trap.backtrace),
@@ -157,7 +158,7 @@ class WasmCApiVM(VM):
     @property
     def artifact_version(self) -> str:
         """The version, the digest of the library, and that the code is metered."""
-        return f"{self.version}, {self.library.digest}, metered"
+        return f"{self.version}, {self.library.digest}, metered 2"
 
     def _open(self) -> Engine:
         if self._closed:
@@ -184,6 +185,8 @@ class WasmCApiVM(VM):
     def _new_store(self, limits: ResourceLimits | None) -> WasmCApiStore:
         bound = self.capabilities.thread_bound
         gate = MeteredGate("the store", thread_bound=bound, shared=True)
+        if limits is not None:
+            gate.limit(limits)
         return WasmCApiStore(self, Calls(self.library, self._open(), gate))
 
     def _load(self, code: bytes, interface: bytes) -> Module:

@@ -10,7 +10,7 @@ from anywasm.core.marshal import value_export, value_host
 from anywasm.core.types import NUMERIC, FuncType, ValueType
 from anywasm.engines.fastcall import native as fastcall
 from anywasm.engines.fastcall import signature
-from anywasm.engines.wasmer.errors import Frame, map_exceptions, plain_frame
+from anywasm.engines.wasmer.errors import Frame, map_exceptions
 from anywasm.engines.wasmer.library import Binding
 
 #: What the binding takes beside numbers.
@@ -21,10 +21,21 @@ def bind_export(
     gate: CallGate,
     name: str,
     type: FuncType,
-    native: Callable[..., Any],
-    frame: Frame = plain_frame,
+    native: Callable[..., Any] | None,
+    frame: Frame,
+    at_close: list[Callable[[], None]],
 ) -> Callable[..., Any]:
-    """The callable that `Instance.exports` hands out; `frame` names functions in backtraces."""
+    """The callable that `Instance.exports` hands out.
+
+    Args:
+        gate: The instance's gate.
+        name: The export's name, for messages.
+        type: Its type.
+        native: The binding's function.
+        frame: Names functions in backtraces.
+        at_close: Gets what lets go of `native`, which holds the instance with all its host
+            functions; and those mostly hold the export, a circle that no garbage collector sees.
+    """
     letters = signature(type)
     if letters is not None and NUMERIC.issuperset(type.params + type.results):
 
@@ -34,10 +45,20 @@ def bind_export(
                 raise error
             raise mapped from error
 
-        return fastcall.WasmerExport(native, gate, name, type, *letters, fail)
+        assert native is not None
+        export = fastcall.WasmerExport(native, gate, name, type, *letters, fail)
+        at_close.append(export.forget)
+        return export
+
+    def forget() -> None:
+        nonlocal native
+        native = None
+
+    at_close.append(forget)
 
     def invoke(*args: Any) -> Any:
         try:
+            assert native is not None  # the gate is shut before
             return native(*args)
         except BaseException as error:
             mapped = map_exceptions(error, frame)

@@ -20,12 +20,16 @@ class WasmerGlobal(ValueGlobal):
 
     def __init__(self, gate: CallGate, name: str, type: GlobalType, native: Any) -> None:
         def put(value: Any) -> None:
-            native.value = to_int(value) if vector else value
+            self.native.value = to_int(value) if vector else value
 
         def get() -> Any:
-            return to_bytes(native.value) if vector else native.value
+            return to_bytes(self.native.value) if vector else self.native.value
 
         self.gate = gate
         self.native = native
         vector = type.value is ValueType.V128
         super().__init__(name, type, gate, get, put, signed=True, others=VECTORS)
+
+    def forget(self) -> None:
+        """Let go of the global, which holds its instance."""
+        self.native = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from anywasm.core.errors import ClosedError
 from anywasm.core.globals import Global
@@ -22,6 +22,8 @@ from anywasm.engines.wasmer.tables import WasmerTable
 
 if TYPE_CHECKING:
     from anywasm.engines.wasmer.module import WasmerModule
+
+_Linked = TypeVar("_Linked", WasmerMemory, WasmerTable, WasmerGlobal)
 
 
 class WasmerInstance(Instance):
@@ -56,7 +58,9 @@ class WasmerInstance(Instance):
     def _bind_function(self, export: ExportType) -> Callable[..., Any]:
         func_type = cast(FuncType, export.type)
         native = self._export(export.name)
-        bound = bind_export(self._gate, export.name, func_type, native, self._frame)
+        bound = bind_export(
+            self._gate, export.name, func_type, native, self._frame, self._in.at_close
+        )
         return self._in.add_function(bound, native)
 
     def _call_bits(self, export: ExportType, args: tuple[int, ...]) -> int | tuple[int, ...] | None:
@@ -77,18 +81,25 @@ class WasmerInstance(Instance):
         imports = self._binding.import_object()
         imports.register("", {"f": self._export(name)})
         adapter = self._binding.instance(module, imports).exports.f
-        return bind_export(self._gate, name, bits_type(type), adapter, self._frame)
+        return bind_export(
+            self._gate, name, bits_type(type), adapter, self._frame, self._in.at_close
+        )
 
     def _bind_memory(self, export: ExportType) -> Memory:
-        return WasmerMemory(self._gate, self._export(export.name))
+        return self._kept(WasmerMemory(self._in.gate, self._export(export.name)))
 
     def _bind_table(self, export: ExportType) -> Table:
         table_type = cast(TableType, export.type)
-        return WasmerTable(self._gate, table_type, self._export(export.name))
+        return self._kept(WasmerTable(self._gate, table_type, self._export(export.name)))
 
     def _bind_global(self, export: ExportType) -> Global:
         global_type = cast(GlobalType, export.type)
-        return WasmerGlobal(self._gate, export.name, global_type, self._export(export.name))
+        native = self._export(export.name)
+        return self._kept(WasmerGlobal(self._gate, export.name, global_type, native))
+
+    def _kept(self, export: _Linked) -> _Linked:
+        self._in.at_close.append(export.forget)
+        return export
 
     def _close(self) -> None:
         self._bits.clear()

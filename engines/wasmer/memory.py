@@ -6,8 +6,8 @@ from ctypes import addressof, c_char, c_ubyte
 from typing import Any
 
 from anywasm.core.errors import UnsupportedError
-from anywasm.core.gate import CallGate
 from anywasm.core.memory import PAGE_SIZE, Memory
+from anywasm.core.metering import MeteredGate
 from anywasm.engines.fastcall import fast_memory
 
 
@@ -22,7 +22,7 @@ class WasmerMemory(Memory):
 
     __slots__ = ("gate", "native")
 
-    def __init__(self, gate: CallGate, native: Any) -> None:
+    def __init__(self, gate: MeteredGate, native: Any) -> None:
         super().__init__()
         self.gate = gate
         self.native = native
@@ -41,7 +41,16 @@ class WasmerMemory(Memory):
         # frees it in another thread. The bytes stay while the native memory is referred to.
         return memoryview((c_ubyte * size).from_address(address)).cast("B")
 
+    def forget(self) -> None:
+        """Let go of the memory, which holds the instance and all of its host functions."""
+        self._view = memoryview(b"")
+        self.invalidate()
+        self.native = None
+
     def _grow(self, pages: int) -> bool:
+        self.gate.check_usable()
+        if self.native.size + pages > self.gate.most_pages:
+            return False
         try:
             self.native.grow(pages)
         except (RuntimeError, OverflowError):

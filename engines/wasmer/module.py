@@ -13,7 +13,7 @@ from anywasm.core.limits import ResourceLimits
 from anywasm.core.metering import MeteredGate, MeteringPlan
 from anywasm.core.module import Module
 from anywasm.core.store import Store
-from anywasm.core.types import FuncType, GlobalType, ImportType, ValueType
+from anywasm.core.types import FuncType, GlobalType, ImportType
 from anywasm.engines.fastcall import gate_lock
 from anywasm.engines.wasmer.calls import bind_host
 from anywasm.engines.wasmer.errors import is_native, is_trap, plain_frame, trap
@@ -44,6 +44,7 @@ class WasmerModule(Module):
     ) -> None:
         super().__init__(vm, interface)
         self.plan = MeteringPlan.of(interface)
+        self._interface = interface
         self._wasm = wasm
         self._code = code
         self._binding = binding
@@ -82,6 +83,8 @@ class WasmerModule(Module):
     def _instantiate(self, imports: list[Any], limits: ResourceLimits | None) -> Instance:
         native_store, native = self._native()
         gate = MeteredGate("the instance", thread_bound=True, lock=gate_lock())
+        if limits is not None:
+            gate.limit(limits)
         return self._start(WasmerStore(self.vm, native_store, gate), native, imports, limits)
 
     def _instantiate_in(
@@ -107,6 +110,7 @@ class WasmerModule(Module):
         shared: bool = False,
     ) -> Instance:
         gate = store.gate
+        gate.admit(self._interface)
         given: dict[str, dict[str, Any]] = {}
         for wanted, value in zip(self.imports, imports):
             of_module = given.setdefault(wanted.module, {})
@@ -114,7 +118,7 @@ class WasmerModule(Module):
                 of_module[wanted.name] = self._extern(store, wanted, value)
         check = self.plan.check
         given.setdefault(check.module, {})[check.name] = self._binding.function(
-            store.native, gate.refill, self._binding.func_type(FuncType((), (ValueType.I64,)))
+            store.native, gate.checked, self._binding.func_type(cast(FuncType, check.type))
         )
         linked = self._binding.import_object()
         for name, functions in given.items():

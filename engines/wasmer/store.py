@@ -22,6 +22,8 @@ class WasmerStore(Store):
         super().__init__(vm, gate)
         self.native = native
         self.gate = gate
+        #: What lets go of its exports; see `anywasm.engines.wasmer.calls.bind_export`.
+        self.at_close: list[Callable[[], None]] = []
         self._functions: dict[int, tuple[Callable[..., Any], Any]] = {}
 
     def add_function(self, fn: Callable[..., Any], native: Any) -> Callable[..., Any]:
@@ -36,6 +38,9 @@ class WasmerStore(Store):
 
     def release(self) -> None:
         """Let go of everything native."""
+        for forget in self.at_close:
+            forget()
+        self.at_close.clear()
         self._functions.clear()
         self.native = None
 

@@ -23,6 +23,10 @@ class WasmerTable(Table):
         self.gate = gate
         self.native = native
 
+    def forget(self) -> None:
+        """Let go of the table, which holds its instance."""
+        self.native = None
+
     @property
     def size(self) -> int:
         """The current number of elements."""

@@ -60,7 +60,8 @@ class WasmerVM(VM):
     """Runs WebAssembly with wasmer 2.1 and Cranelift, through wasmer-python 1.1.
 
     The binding holds the GIL around guest code and ties every object to the thread that made it.
-    It cannot stop guest code, which is therefore metered (see `anywasm.core.metering`).
+    It can neither stop guest code nor limit its memory, which is therefore metered (see
+    `anywasm.core.metering`).
     """
 
     name = "wasmer"
@@ -68,6 +69,7 @@ class WasmerVM(VM):
     capabilities = Capabilities(
         serialize=True,
         interrupt=True,
+        memory_limit=True,
         thread_bound=True,
         backtrace=True,
         imports=frozenset(ExternKind) - {ExternKind.TAG},
@@ -92,7 +94,7 @@ class WasmerVM(VM):
     @property
     def artifact_version(self) -> str:
         """The versions of the binding and of its compiler, and that the code is metered."""
-        return f"{artifact_version()}, metered"
+        return f"{artifact_version()}, metered 2"
 
     def _compile(self, wasm: bytes, interface: ModuleInterface) -> Module:
         if any(section.id is SectionId.TAG for section in sections(wasm)):
@@ -116,6 +118,8 @@ class WasmerVM(VM):
 
     def _new_store(self, limits: ResourceLimits | None) -> WasmerStore:
         gate = MeteredGate("the store", thread_bound=True, lock=gate_lock(), shared=True)
+        if limits is not None:
+            gate.limit(limits)
         return WasmerStore(self, self._binding.store(), gate)
 
     def _load(self, code: bytes, interface: bytes) -> Module:

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from anywasm.core.deadlines import IDLE, TICK, Ticker
 from anywasm.core.gate import CallGate
-from anywasm.core.limits import ResourceLimits
+from anywasm.core.limits import MOST_TABLE_ELEMENTS, ResourceLimits
 from anywasm.core.marshal import SlotLayout, SlotViews, slot_export, slot_host
 from anywasm.core.types import FuncType
 from anywasm.engines.fastcall import ENABLED, native, signature
@@ -164,10 +164,16 @@ class Calls:
         context_set_epoch_deadline(self.context, ctypes.c_uint64(1))
         self.looks_late = False
 
-    def limit(self, limits: ResourceLimits) -> None:
-        """Bound what each memory and table may hold."""
+    def limit(
+        self, limits: ResourceLimits, memories: int = _NO_LIMIT, tables: int = _NO_LIMIT
+    ) -> None:
+        """Bound what each memory and table may hold, and how many there may be."""
+        elements = limits.table_elements
         self.store.set_limits(
-            memory_size=_limit(limits.memory_bytes), table_elements=_limit(limits.table_elements)
+            memory_size=_limit(limits.memory_bytes),
+            table_elements=_limit(MOST_TABLE_ELEMENTS if elements is None else elements),
+            memories=memories,
+            tables=tables,
         )
 
     def reserve(self, slots: int) -> None:

@@ -43,6 +43,8 @@ _KINDS: dict[ExternKind, tuple[Any, str, type[Any]]] = {
     ExternKind.TABLE: (ffi.WASMTIME_EXTERN_TABLE, "table", WasmtimeTable),
     ExternKind.GLOBAL: (ffi.WASMTIME_EXTERN_GLOBAL, "global_", WasmtimeGlobal),
 }
+#: What a module may have; each of them may be as large as the limits allow.
+_MOST_MEMORIES, _MOST_TABLES = 8, 16
 
 
 class WasmtimeInstance(Instance):
@@ -62,8 +64,8 @@ class WasmtimeInstance(Instance):
             self._calls = store.calls
         super().__init__(module, self._calls.gate, store)
         try:
-            if store is None and limits is not None:
-                self._calls.limit(limits)
+            if store is None:
+                self._calls.limit(limits or ResourceLimits(), _MOST_MEMORIES, _MOST_TABLES)
             seconds = None if limits is None else limits.start_seconds
             with nullcontext() if seconds is None else self.deadline(seconds):
                 self._native = self._enter(module, imports)

@@ -106,8 +106,7 @@ class WasmtimeVM(VM):
     def _new_store(self, limits: ResourceLimits | None) -> WasmtimeStore:
         gate = CallGate("this wasmtime store", lock=gate_lock())
         calls = Calls(self._open(), gate, 0)
-        if limits is not None:
-            calls.limit(limits)
+        calls.limit(limits or ResourceLimits())
         return WasmtimeStore(self, calls)
 
     def _close(self) -> None:

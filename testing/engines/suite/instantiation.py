@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
 
+from anywasm.core.capabilities import Feature
 from anywasm.core.errors import (
     ArgumentError,
     DeadlineExceededError,
@@ -118,11 +120,70 @@ def test_segment_that_does_not_fit(wat: Callable[[str], Module], text: str) -> N
             module.instantiate()
 
 
-@pytest.mark.capable(memory_limit=False)
-def test_limits_that_are_not_claimed_are_refused(guest: Guest) -> None:
+def test_limits_that_are_not_claimed_are_refused(
+    guest: Guest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As no built-in engine, but one of a third party."""
     module = guest(WAT, Starting)
+    without = replace(module.vm.capabilities, memory_limit=False)
+    monkeypatch.setattr(module.vm, "capabilities", without, raising=False)
     with pytest.raises(UnsupportedError, match="cannot limit an instance's memory"):
         module.instantiate({"env": {"started": lambda value: None}}, ResourceLimits(1 << 20))
+
+
+BOMBS = """(module (table $t 1 funcref) (memory 1)
+  (func $start
+    (if (i32.ge_s (memory.grow (i32.const {pages})) (i32.const 0)) (then unreachable)){more})
+  (start $start)
+  (export "memory" (memory 0))
+  (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0))))"""
+_TABLE = """
+    (if (i32.ge_s (table.grow $t (ref.null func) (i32.const {elements})) (i32.const 0))
+      (then unreachable))"""
+
+
+@pytest.mark.capable(wasm=True, memory_limit=True)
+def test_growth_past_the_limit_fails_in_the_guest_from_its_start_on(
+    wat: Callable[[str], Module], vm: VM
+) -> None:
+    tables = Feature.REFERENCE_TYPES in vm.capabilities.features
+    limits = ResourceLimits(memory_bytes=4 * 65536, table_elements=100)
+    for pages, elements in ((4, 100), (65535, 50_000_000), (-1, -1), (1 << 31, 1 << 31)):
+        more = _TABLE.format(elements=elements) if tables else ""
+        with wat(BOMBS.format(pages=pages, more=more)).instantiate(limits=limits) as instance:
+            assert instance.exports["grow"](3) == 1
+            assert instance.exports["grow"](1) == 0xFFFFFFFF
+            assert instance.exports["grow"](0) == 4
+            assert instance.memory is not None
+            assert instance.memory.size == 4 * 65536
+
+
+@pytest.mark.capable(wasm=True)
+@pytest.mark.parametrize("elements", [-1, 100_000_000])
+def test_tables_that_no_host_has_room_for_end_in_errors(
+    run_python: Callable[..., Any], vm: VM, assemble: Callable[[str], bytes], elements: int
+) -> None:
+    """Without any limit set: in a process of its own, which must not end."""
+    script = """
+import sys
+from anywasm import AnyWasmError, get_wasm_engine
+vm = get_wasm_engine(sys.argv[1])
+for text in sys.argv[2:]:
+    try:
+        with vm.compile(bytes.fromhex(text)).instantiate() as instance:
+            print(instance.exports["grow"]() in (-1, 0xFFFFFFFF))
+    except AnyWasmError:
+        print(True)
+"""
+    size = elements & 0xFFFFFFFF
+    texts = [f'(module (table {size} funcref) (func (export "grow") (result i32) i32.const -1))']
+    if Feature.REFERENCE_TYPES in vm.capabilities.features:
+        texts.append(
+            f"""(module (table $t 0 funcref) (func (export "grow") (result i32)
+              (table.grow $t (ref.null func) (i32.const {size}))))"""
+        )
+    done = run_python(script, vm.name, *(assemble(text).hex() for text in texts))
+    assert done.stdout.split() == ["True"] * len(texts), done.stderr
 
 
 ENDLESS = "(module (func $start (loop $on (br $on))) (start $start))"

@@ -142,6 +142,26 @@ def test_instances(module: Module, growth: Growth, rounds: int) -> None:
     assert growth(work, rounds // 2000) < SLACK
 
 
+def test_instances_that_their_host_functions_hold(module: Module, growth: Growth) -> None:
+    """As a host's do, which read the memory of the guest that calls them."""
+
+    def once() -> None:
+        held: list[Any] = []
+
+        def host(value: int) -> int:
+            return value + len(held)
+
+        with module.instantiate({"env": {"host": host}}) as instance:
+            held.extend((instance, instance.memory, instance.exports["ask"]))
+            assert held[2](5) == 8
+
+    def work(times: int) -> None:
+        for _ in range(times):
+            once()
+
+    assert growth(work, 300) < SLACK
+
+
 def test_modules(
     guest: Callable[[str, type[NullGuest]], Module], growth: Growth, rounds: int
 ) -> None:

@@ -175,6 +175,7 @@ class Writer:
             tuple(exports),
             tuple(plan.customs),
             functions=len(spaces[FuncType]),
+            tables=tuple(t for t in spaces[TableType] if isinstance(t, TableType)),
             memories=tuple(m for m in spaces[MemoryType] if isinstance(m, MemoryType)),
         )
         return self.module(*sections), interface

@@ -19,6 +19,8 @@ class Metered:
         self.metered = meter(self.wasm, self.interface, self.plan)
         #: How often the check was called, and what it answers.
         self.checks = 0
+        #: By how much something was to grow, and its size.
+        self.asked: list[tuple[int, int]] = []
         self.refill = 1 << 40
         self._store = wasmtime.Store()
 
@@ -39,9 +41,12 @@ class Metered:
         self.result = function(self._store, *args)
         return int(left.value(self._store))
 
-    def _check(self) -> int:
+    def _check(self, added: int, size: int) -> int:
         self.checks += 1
-        return self.refill
+        if size == -1:
+            return self.refill
+        self.asked.append((added, size))
+        return added
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import wasmtime
 from anywasm.core.binary import read_interface
 from anywasm.core.errors import CompileError
 from anywasm.core.metering import RESERVE, SLICE, MeteringPlan, meter
+from anywasm.core.metering.gate import TABLE
 from anywasm.core.types import ExternKind
 
 Metered = Callable[[str], Any]
@@ -180,6 +181,7 @@ def test_spent_fuel_asks_for_more(metered: Metered) -> None:
         made.checks = 0
         made.run(name, *args, fuel=900)
         assert made.checks == 1, name
+    assert made.asked == [(0, 1), (0, 1000 + TABLE)]
 
 
 def test_code_that_is_long_costs_more(metered: Metered) -> None:

@@ -100,7 +100,8 @@ class HalfStage:
             if not stage.begin():
                 return
         if not stage.takes:
-            self._sink.headers(headers, end_stream)
+            if not stage.breaks():
+                self._sink.headers(headers, end_stream)
             return
         if self._direction is RESPONSE:
             stage.context.responding = True
@@ -128,7 +129,8 @@ class HalfStage:
             return
         stage = self._stage
         if (self._on_body is None and self._stop is None) or not stage.takes:
-            self._sink.data(data, end_stream)
+            if not stage.breaks():
+                self._sink.data(data, end_stream)
             return
         body = self._body
         if body is None:
@@ -154,7 +156,8 @@ class HalfStage:
             return
         stage = self._stage
         if (self._on_trailers is None and self._stop is None) or not stage.takes:
-            self._sink.trailers(trailers)
+            if not stage.breaks():
+                self._sink.trailers(trailers)
             return
         self._held_trailers = trailers
         stage.context.maps[self._direction.trailers] = trailers

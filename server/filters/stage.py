@@ -92,6 +92,19 @@ class FilterStage:
         """
         return self.begun and not self._ended and self.guest.failed is None
 
+    def breaks(self) -> bool:
+        """Fail the stream where another stream's call broke the guest in its thread.
+
+        What comes before the loop hears of that must not pass by the filter, unless it may.
+        """
+        failed = self.guest.failed
+        if failed is None or not self.begun or self._ended or self._failed:
+            return False
+        if self.plugin.config.failure_policy == "fail_open":
+            return False
+        self._fail(failed)
+        return True
+
     @property
     def override_host(self) -> str | None:
         """The host of the cluster that the guest has chosen (Higress)."""

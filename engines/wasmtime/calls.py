@@ -107,7 +107,7 @@ class Epochs:
                     left = expires - _monotonic()
                     if left <= 0:
                         raise calls.gate.overdue()
-                    ticks = max(1, min(ticks, int(left / (2 * TICK))))
+                    ticks = max(1, int(min(ticks, left / (2 * TICK))))
             except BaseException as error:
                 running[token].gate.pending = error
                 return error_new(_END_TEXT)  # type: ignore[no-any-return]

@@ -235,7 +235,7 @@ class Callouts:
             def arrived(status: int, answer: bytes) -> None:
                 self._guest.post(lambda: self._redis_response(root, number, status, answer))
 
-            return caller.call(cluster, query, arrived)
+            return caller.call(cluster, query, arrived, owner=root.plugin.name)
 
         return self._begin(root, _REDIS, Status.BAD_ARGUMENT, begin)
 

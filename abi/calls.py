@@ -170,19 +170,30 @@ class RedisServer:
 class RedisCaller(Protocol):
     """Sends RESP commands to named clusters."""
 
-    def configure(self, server: RedisServer) -> bool:
-        """Take the settings for a cluster; False where there is no such cluster."""
+    def configure(self, server: RedisServer, *, owner: str = "") -> bool:
+        """Take a plugin's settings for a cluster; False where there is no such cluster.
+
+        Args:
+            server: The settings.
+            owner: The plugin's name; other plugins may have other settings for the cluster.
+        """
 
     def call(
-        self, cluster: str, query: bytes, on_response: Callable[[int, bytes], None]
+        self,
+        cluster: str,
+        query: bytes,
+        on_response: Callable[[int, bytes], None],
+        *,
+        owner: str = "",
     ) -> Cancellable | None:
         """Send one command.
 
         Args:
-            cluster: The upstream's name, configured before.
+            cluster: The upstream's name, configured by `owner` before.
             query: The command as RESP, exactly as it goes over the wire.
             on_response: Called once, later, from any thread, with a status (0 for success) and the
                 answer as RESP.
+            owner: The plugin's name.
 
         Returns:
             The call, or None where the cluster is not configured.

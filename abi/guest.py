@@ -452,6 +452,11 @@ class Guest:
             self._contexts.clear()
             self.instance.close()
 
+    @property
+    def closed(self) -> bool:
+        """Whether its instance was freed."""
+        return self._closed
+
     def _new_id(self) -> int:
         self._next_id += 1
         return self._next_id

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import Protocol
 
 from anywasm.core.errors import AbiError
-from anywasm.core.hooks import manager, plugin_manager
+from anywasm.core.hooks import generation, manager, plugin_manager
 from anywasm.core.hookspecs import hookspec
 from anywasm.core.module import Module
 from anywasm.core.types import ExternKind
@@ -46,9 +46,16 @@ class AbiVersionSpecs:
 manager.add_hookspecs(AbiVersionSpecs)
 
 
-@cache
 def known_versions() -> tuple[AbiVersion, ...]:
-    """All versions, in the order in which their markers are looked for."""
+    """All versions, in the order in which their markers are looked for.
+
+    What plugins bring is asked for again once one was registered or removed.
+    """
+    return _ask(generation())
+
+
+@lru_cache(maxsize=1)
+def _ask(_: int) -> tuple[AbiVersion, ...]:
     versions: dict[str, AbiVersion] = {}
 
     def register(name: str, marker: str, based_on: str = "0.2.1") -> None:

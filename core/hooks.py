@@ -30,6 +30,7 @@ manager.add_hookspecs(EngineSpecs)
 
 _lock = threading.RLock()
 _loaded = False
+_generation = 0
 
 
 def may_load(entry: EntryPoint) -> bool:
@@ -53,6 +54,11 @@ def plugin_manager() -> pluggy.PluginManager:
     return manager
 
 
+def generation() -> int:
+    """A number that changes when a plugin comes or goes: to cache by what plugins have said."""
+    return _generation
+
+
 def register_plugin(plugin: object, name: str | None = None) -> None:
     """Register an object with `@hookimpl` functions. Thread-safe.
 
@@ -61,12 +67,15 @@ def register_plugin(plugin: object, name: str | None = None) -> None:
         pluggy.PluginValidationError: When a function does not fit its hook's specification, or
             no layer knows its hook. The plugin is not registered then.
     """
+    global _generation
     with _lock:
         manager.register(plugin, name)
+        _generation += 1
         try:
             _refuse_unknown_hooks(plugin)
         except pluggy.PluginValidationError:
             manager.unregister(plugin)
+            _generation += 1
             raise
 
 
@@ -76,8 +85,10 @@ def unregister_plugin(plugin: object) -> None:
     Raises:
         ValueError: When it is not registered.
     """
+    global _generation
     with _lock:
         manager.unregister(plugin)
+        _generation += 1
 
 
 def _refuse_unknown_hooks(plugin: object) -> None:

@@ -143,6 +143,11 @@ class PluginManager:
             raise PluginNotFoundError(name, tuple(self._wrappers))
         return wrapper
 
+    @property
+    def live_guests(self) -> int:
+        """Guests that have not been freed, those of plugins that are being drained among them."""
+        return sum(not guest.closed for guest in tuple(self._host.guests))
+
     def list(self) -> tuple[PluginWrapper, ...]:
         """All plugins, in the order in which they were added."""
         with self._lock:

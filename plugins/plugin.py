@@ -258,7 +258,9 @@ class Plugin:
             raise PluginStartError(f"{guest.failed_in}: {error}", guest.failed_in) from error
 
     def _make_guest(self) -> Guest:
-        return Guest(self.module, self.identity, self._host.services, self._limits)
+        guest = Guest(self.module, self.identity, self._host.services, self._limits)
+        self._host.guests.add(guest)
+        return guest
 
     def _sharing_key(self) -> Hashable | None:
         """What filters must have in common to share a VM, or None where this one shares with none.

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from anywasm.core.errors import AnyWasmError
 from anywasm.plugins.config import PluginConfig
-from anywasm.plugins.errors import SameConfigError
+from anywasm.plugins.errors import PluginNotFoundError, SameConfigError
 from anywasm.plugins.manager import PluginManager
 from anywasm.plugins.plugin import Plugin
 
@@ -95,8 +95,8 @@ class PluginPoller:
     def _look(self, name: str) -> None:
         try:
             self._manager.reload(name)
-        except SameConfigError:
-            _log.debug("plugin %s: there is no newer module", name)
+        except (PluginNotFoundError, SameConfigError) as error:
+            _log.debug("plugin %s: there is no newer module: %s", name, error)
         except AnyWasmError as error:
             _log.error("plugin %s: no newer module is taken up: %s", name, error)
         except Exception:  # of a handler; the plugin is looked for again

@@ -12,7 +12,7 @@ import watchfiles
 
 from anywasm.core.errors import AnyWasmError
 from anywasm.plugins.config import PluginConfig
-from anywasm.plugins.errors import SameConfigError
+from anywasm.plugins.errors import PluginNotFoundError, SameConfigError
 from anywasm.plugins.manager import PluginManager
 from anywasm.plugins.plugin import Plugin
 
@@ -144,6 +144,8 @@ class PluginWatcher:
             self._manager.reload(name)
         except SameConfigError:
             _log.debug("plugin %s: %s was touched but is the same", name, path)
+        except PluginNotFoundError:
+            _log.debug("plugin %s: was removed when %s changed", name, path)
         except AnyWasmError as error:
             _log.error("plugin %s: the change of %s is not taken up: %s", name, path, error)
         except Exception:  # of a handler; the other plugins are watched on

@@ -176,7 +176,11 @@ class _PluginCollector(Collector):
             size.add_metric((wrapper.name, "busy"), max(0, all_ - idle))
             reloads.add_metric((wrapper.name,), wrapper.reloads)
             replaced.add_metric((wrapper.name,), pool.replaced)
-        return (size, reloads, replaced, failures, circuit, since, next_try)
+        live = GaugeMetricFamily(
+            "anywasm_live_guests", "Guests that are not freed, draining ones among them."
+        )
+        live.add_metric((), self._manager.live_guests)
+        return (live, size, reloads, replaced, failures, circuit, since, next_try)
 
 
 class _GuestCollector(Collector):

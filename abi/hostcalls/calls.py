@@ -143,7 +143,9 @@ def redis_init(
         database,
         timeout / 1000,
     )
-    return None if redis is not None and redis.configure(server) else Status.BAD_ARGUMENT
+    if redis is None or not redis.configure(server, owner=context.plugin.name):
+        return Status.BAD_ARGUMENT
+    return None
 
 
 @host_function("proxy_get_upstream_hosts", "-> data", versions=HIGRESS)

@@ -15,7 +15,7 @@ from anywasm.server.upstream import UpstreamClusters
 
 MAX_ANSWER_BYTES = 10 * 1024 * 1024
 
-# All guests share a cluster's connection, so nobody may change what it is, or what its answers
+# Guests share connections, so nobody may change what it is, or what its answers
 # are to the others' commands: they would get each other's.
 _STATEFUL = frozenset(
     b"AUTH HELLO SELECT QUIT RESET MULTI EXEC DISCARD WATCH UNWATCH ASKING READONLY READWRITE "
@@ -30,7 +30,7 @@ _CLIENT = frozenset(b"REPLY TRACKING CACHING PAUSE".split())
 
 
 class RedisCalls:
-    """`RedisCaller` (`anywasm.abi.calls`) over one connection a cluster.
+    """`RedisCaller` (`anywasm.abi.calls`) over one connection for all with the same settings.
 
     Calls begin from any thread; answers come on the loop's. A command reaches the server exactly
     as the guest wrote it, and the answer, an error of the server too, reaches the guest exactly as
@@ -38,8 +38,8 @@ class RedisCalls:
     refused credentials, a lost connection, no answer in time, too many or too large ones. Guests
     built with Higress's wasm-go compare the status with 0 and nothing else.
 
-    Settings are a cluster's, as in Higress: the last `configure` counts for all guests. Where they
-    changed, a new connection is made and the old one is closed after its last answer.
+    Settings are a plugin's: the last `configure` counts for all of its guests. A connection whose
+    settings nobody has any more is closed after its last answer.
 
     Commands that change the shared connection (`SELECT`, `MULTI`, `SUBSCRIBE`...) or hold it up
     (`BLPOP`...) are answered with a RESP error here; scripts (`EVAL`) do what transactions would.
@@ -59,11 +59,13 @@ class RedisCalls:
         self._clusters = clusters
         self._loop = loop
         self._max_answer_bytes = max_answer_bytes
-        self._clients: dict[str, RedisClient] = {}
+        #: What each plugin, by its name and the cluster's, has said.
+        self._settings: dict[tuple[str, str], RedisServer] = {}
+        self._clients: dict[RedisServer, RedisClient] = {}
         self._lock = threading.Lock()
 
-    def configure(self, server: RedisServer) -> bool:
-        """Take the settings for a cluster, without connecting yet; False for an unknown cluster.
+    def configure(self, server: RedisServer, *, owner: str = "") -> bool:
+        """Take a plugin's settings, without connecting yet; False for an unknown cluster.
 
         A timeout of 0 means `redis_client.DEFAULT_TIMEOUT`.
         """
@@ -71,21 +73,30 @@ class RedisCalls:
         if pool is None:
             return False
         with self._lock:
-            before = self._clients.get(server.cluster)
-            if before is not None and before.server == server:
-                return True
-            self._clients[server.cluster] = RedisClient(
-                self._loop, pool.cluster, server, self._max_answer_bytes
-            )
-        if before is not None:
-            soon(self._loop, before.retire)
+            before = self._settings.get((owner, server.cluster))
+            self._settings[owner, server.cluster] = server
+            if server not in self._clients:
+                self._clients[server] = RedisClient(
+                    self._loop, pool.cluster, server, self._max_answer_bytes
+                )
+            retiring = None
+            if before is not None and before not in self._settings.values():
+                retiring = self._clients.pop(before, None)
+        if retiring is not None:
+            soon(self._loop, retiring.retire)
         return True
 
     def call(
-        self, cluster: str, query: bytes, on_response: Callable[[int, bytes], None]
+        self,
+        cluster: str,
+        query: bytes,
+        on_response: Callable[[int, bytes], None],
+        *,
+        owner: str = "",
     ) -> RedisCommand | None:
         """Send one command; None also where `query` is not exactly one RESP command."""
-        client = self._clients.get(cluster)
+        server = self._settings.get((owner, cluster))
+        client = None if server is None else self._clients.get(server)
         words = command_words(query)
         if client is None or words is None:
             return None
@@ -102,5 +113,6 @@ class RedisCalls:
         """Close all connections; the commands under way fail. On the loop."""
         with self._lock:
             clients, self._clients = self._clients, {}
+            self._settings = {}
         for client in clients.values():
             await client.close()

@@ -61,7 +61,7 @@ class Upstream:
         self.calls: list[Call] = []
         self.servers: list[RedisServer] = []
 
-    def call(self, *args: Any) -> Call | None:
+    def call(self, *args: Any, owner: str = "") -> Call | None:
         *what, callback = args
         if "missing" in (what[0], getattr(what[0], "cluster", "")):
             return None
@@ -69,7 +69,7 @@ class Upstream:
         self.calls.append(Call(callback))
         return self.calls[-1]
 
-    def configure(self, server: RedisServer) -> bool:
+    def configure(self, server: RedisServer, *, owner: str = "") -> bool:
         self.servers.append(server)
         return server.cluster != "missing"
 

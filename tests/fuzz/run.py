@@ -158,12 +158,12 @@ class _World:
     def cancel(self) -> None:
         """Nothing to do."""
 
-    def call(self, *args: object) -> _World:
+    def call(self, *args: object, **options: object) -> _World:
         return self
 
     stream = call_later = send = half_close = call
 
-    def configure(self, server: object) -> bool:
+    def configure(self, server: object, *, owner: str = "") -> bool:
         return True
 
 

@@ -355,6 +355,28 @@ def test_new_settings_let_what_is_under_way_finish(
         kit.eventually(lambda: len(client.client_list()) == 2)  # the old connection is gone
 
 
+def test_plugins_have_settings_of_their_own(calls: RedisCalls, server: Any, kit: Any) -> None:
+    def ask(owner: str, *words: str) -> Any:
+        box = kit.Mailbox()
+        assert calls.call("redis", command(*words), lambda *told: box.put(told), owner=owner)
+        return box.get()
+
+    assert calls.configure(settings(database=1), owner="a")
+    assert calls.configure(settings(database=2), owner="b")
+    assert ask("a", "SET", "k", "1") == ask("b", "SET", "k", "2") == (0, b"+OK\r\n")
+    assert ask("a", "GET", "k") == (0, b"$1\r\n1\r\n")
+    assert calls.call("redis", command("PING"), print, owner="c") is None
+    # One connection for all with the same settings, and none once nobody has them.
+    assert calls.configure(settings(database=2), owner="a")
+    assert ask("a", "GET", "k") == (0, b"$1\r\n2\r\n")
+    with server.client() as client:
+
+        def databases() -> list[str]:
+            return [item["db"] for item in client.client_list()]
+
+        kit.eventually(lambda: "1" not in databases())
+
+
 def test_what_speaks_something_else_is_left(
     calls: RedisCalls, ask: Ask, clusters: UpstreamClusters, http_upstream: Any
 ) -> None:

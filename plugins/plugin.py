@@ -129,6 +129,7 @@ class Plugin:
             self.config.instance_num,
             self._circuit("fail_reload"),
             self._tell,
+            on_demand=self.config.instance_start == "on_demand",
         )
 
     @cached_property

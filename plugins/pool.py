@@ -59,7 +59,7 @@ class Slot:
 
 
 class InstancePool:
-    """A fixed number of instances. Thread-safe.
+    """A fixed number of instances, made ahead or as they are needed. Thread-safe.
 
     A free instance is taken before a busy one is waited for, the one used last first, since it is
     warm. Who waits longest is served first. A stream may lease its own instance again after a
@@ -72,6 +72,8 @@ class InstancePool:
         size: How many.
         circuit: Notes what breaks, and says how long to wait when none can be made.
         report: Told about each failure.
+        on_demand: Whether only the first one is made ahead, and each further one in the background
+            when somebody finds none free.
     """
 
     def __init__(
@@ -81,6 +83,8 @@ class InstancePool:
         size: int,
         circuit: Circuit | None = None,
         report: Callable[[Failure], None] = lambda failure: None,
+        *,
+        on_demand: bool = False,
     ) -> None:
         self._plugin = plugin
         self._make = make
@@ -92,18 +96,21 @@ class InstancePool:
         self._queue: deque[object] = deque()
         self._slots: set[Slot] = set()
         self._size = size
+        self._on_demand = on_demand
+        # How many there should be by now.
+        self._wanted = 1 if on_demand else size
         self._closed = False
         self._refilling = False
         self.replaced = 0
 
     def start(self) -> None:
-        """Make all instances.
+        """Make the instances that are made ahead.
 
         Raises:
             AnyWasmError: When one of them cannot be made; none is left then.
         """
         try:
-            while len(self._slots) < self._size:
+            while len(self._slots) < self._wanted:
                 self._add(self._make())
         except BaseException:
             self.close(0.0)
@@ -127,7 +134,7 @@ class InstancePool:
 
     @property
     def size(self) -> int:
-        """How many instances there should be."""
+        """How many instances there may be, and are once each was needed."""
         return self._size
 
     @property
@@ -177,6 +184,8 @@ class InstancePool:
         with self._changed:
             self._queue.append(ticket)
             try:
+                if self._free() is None:
+                    self._want_another()
                 self._wait(ready, deadline)
                 self._check_open()
                 slot = self._take()
@@ -185,6 +194,17 @@ class InstancePool:
             finally:
                 self._queue.remove(ticket)
                 self._changed.notify_all()  # it may be the next one's turn
+
+    def _want_another(self) -> None:
+        """Have one more made, unless one is being made or there are as many as there may be."""
+        if self._wanted < self._size and not self._refilling and not self._closed:
+            self._wanted += 1
+            self._start_refilling()
+
+    def _start_refilling(self) -> None:
+        self._refilling = True
+        name = f"anywasm-refill-{self._plugin}"
+        threading.Thread(target=self._refill, name=name, daemon=True).start()
 
     def reacquire(self, slot: Slot, deadline: float) -> None:
         """Lease `slot` again for a stream that is bound to it. Works while the pool drains.
@@ -239,28 +259,24 @@ class InstancePool:
                 else:
                     self._idle.append(slot)
             self._changed.notify_all()
-            refill = broken and not self._closed and not self._refilling
-            if refill:
-                self._refilling = True
+            if broken and not self._closed and not self._refilling:
+                self._start_refilling()
         if failure is not None:
             self._report(failure)
         if last and (broken or surplus):
             self._close_quietly(slot)
-        if refill:
-            name = f"anywasm-refill-{self._plugin}"
-            threading.Thread(target=self._refill, name=name, daemon=True).start()
 
     def _refill(self) -> None:
         while True:
             with self._changed:
-                if self._closed or len(self._slots) >= self._size:
+                if self._closed or len(self._slots) >= self._wanted:
                     self._refilling = False
                     return
                 self.circuit.trying()
             try:
                 slot = self._make()
             except Exception as error:
-                _log.error("plugin %s: cannot replace a broken instance: %s", self._plugin, error)
+                _log.error("plugin %s: cannot make another instance: %s", self._plugin, error)
                 failure = Failure.of(error)
                 with self._changed:
                     self.circuit.broke(failure, serving=bool(self._slots))
@@ -301,7 +317,7 @@ class InstancePool:
         before = self._size
         self._limit(size)
         try:
-            while len(self._slots) < size and not self._closed:
+            while len(self._slots) < self._wanted and not self._closed:
                 self._add(self._make())
         except BaseException:
             self._limit(before)
@@ -310,6 +326,7 @@ class InstancePool:
     def _limit(self, size: int) -> None:
         with self._changed:
             self._size = size
+            self._wanted = min(self._wanted, size) if self._on_demand else size
             surplus = [slot for slot in self._idle if not slot.streams]
             del surplus[max(0, len(self._slots) - size) :]
             for slot in surplus:

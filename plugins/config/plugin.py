@@ -71,6 +71,8 @@ class PluginConfig(Model):
     """Module and engine."""
     instance_num: Annotated[int, Field(strict=True, ge=1, le=MAX_INSTANCES)] = 1
     """Instances, so guest calls that can run at once."""
+    instance_start: Literal["ahead", "on_demand"] = "ahead"
+    """Whether a function's instances are all made at once, or each when it is first needed."""
     root_id: str = ""
     """Which of the module's root contexts serves."""
     plugin_config: GuestConfiguration = b""

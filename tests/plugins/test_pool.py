@@ -69,8 +69,8 @@ def pools(maker: Maker) -> Iterator[Callable[[int], InstancePool]]:
     """Starts pools, and holds each to its word at the end: all is closed, once."""
     made: list[InstancePool] = []
 
-    def start(size: int, circuit: Circuit | None = None) -> InstancePool:
-        made.append(InstancePool("p", maker, size, circuit))
+    def start(size: int, circuit: Circuit | None = None, on_demand: bool = False) -> InstancePool:
+        made.append(InstancePool("p", maker, size, circuit, on_demand=on_demand))
         made[-1].start()
         return made[-1]
 
@@ -271,6 +271,36 @@ def test_growing_and_shrinking(pools: Any, maker: Maker) -> None:
     assert (pool.size, pool.idle, maker.open) == (1, 0, 1)
     pool.release(leased)
     assert pool.idle == 1
+
+
+def test_instances_on_demand_come_when_none_is_free(pools: Any, maker: Maker) -> None:
+    pool = pools(3, on_demand=True)
+    assert (pool.size, maker.open) == (3, 1)
+    for _ in range(5):
+        pool.release(pool.acquire(soon()))
+    assert maker.open == 1
+    leased = [pool.acquire(soon(20)) for _ in range(3)]
+    assert maker.open == 3
+    with pytest.raises(FunctionBusyError):
+        pool.acquire(soon())
+    assert maker.open == 3
+    for slot in leased:
+        pool.release(slot)
+    assert pool.idle == 3
+
+
+def test_an_instance_on_demand_that_cannot_be_made_is_tried_again(pools: Any, maker: Maker) -> None:
+    pool = pools(2, Circuit(backoff=(SOON, SOON)), on_demand=True)
+    leased = pool.acquire(soon())
+    maker.failing = 2
+    other = pool.acquire(soon(20))
+    assert (maker.failing, maker.open) == (0, 2)
+    leased.guest.fail()
+    pool.release(leased)
+    until(lambda: pool.idle == 1)
+    pool.resize(1)
+    pool.release(other)
+    assert (pool.size, pool.idle) == (1, 1)
 
 
 def test_a_surplus_instance_goes_when_its_lease_ends(pools: Any, maker: Maker) -> None:

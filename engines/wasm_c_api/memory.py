@@ -53,11 +53,11 @@ class WasmCApiMemory(Memory):
             gate.refuse()
         try:
             gate.check_usable()
-            pages_now = self.calls.library.wasm_memory_data_size(self.native) // PAGE_SIZE
+            pages_now = self.calls.library.wasm_memory_data_size(self._native) // PAGE_SIZE
             if pages_now + pages > self.calls.gate.most_pages:
                 return False
             count = ctypes.c_uint32(min(pages, _TOO_MANY))
-            return bool(self.calls.library.wasm_memory_grow(self.native, count))
+            return bool(self.calls.library.wasm_memory_grow(self._native, count))
         finally:
             gate.release()
 

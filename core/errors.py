@@ -166,6 +166,10 @@ class ClosedError(AnyWasmError):
     """The object was used after its `close()`."""
 
 
+class ForkedError(ClosedError):
+    """An engine, or what was made with it, was used in a process forked after it was loaded."""
+
+
 class ConcurrencyError(AnyWasmError, RuntimeError):
     """An instance was used by two threads at once, or by a thread that may not use it."""
 

@@ -7,7 +7,8 @@ import time
 from types import TracebackType
 from typing import Protocol
 
-from anywasm.core.errors import ClosedError, ConcurrencyError, DeadlineExceededError
+from anywasm.core.errors import ConcurrencyError, DeadlineExceededError
+from anywasm.core.fork import closed_error
 
 _monotonic = time.monotonic
 
@@ -141,6 +142,10 @@ class CallGate:
             self._lock.release()
         return True
 
+    def abandon(self) -> None:
+        """Shut the gate of what cannot be used or freed any more: it is of another process."""
+        self._closed = self.alert = True
+
     def check_usable(self) -> None:
         """Raise when the instance is closed or this is not its thread.
 
@@ -149,7 +154,7 @@ class CallGate:
             ConcurrencyError: In a thread to which the instance is not bound.
         """
         if self._closed:
-            raise ClosedError(f"{self._what} is closed")
+            raise closed_error(self._what)
         self.check_home()
 
     def check_home(self) -> None:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from anywasm.core.artifact import Artifact, write_artifact
 from anywasm.core.binary import ModuleInterface, strip_to_interface
-from anywasm.core.errors import ArgumentError, ClosedError, UnsupportedError
+from anywasm.core.errors import ArgumentError, UnsupportedError
+from anywasm.core.fork import closed_error
 from anywasm.core.instance import Instance
 from anywasm.core.limits import ResourceLimits
 from anywasm.core.linking import ImportObject, resolve_imports
+from anywasm.core.signals import trap_signals
 from anywasm.core.store import Store
 from anywasm.core.types import CustomSection, ExportType, ExternKind, ImportType
 
@@ -106,20 +108,27 @@ class Module(ABC):
             ClosedError: After `close`.
         """
         if self._closed:
-            raise ClosedError(f"{self!r} is closed")
+            raise closed_error(repr(self))
         if limits is not None:
             self.vm._check_limits(limits)
         if store is not None:
             if store.vm is not self.vm:
                 raise ArgumentError(f"{store!r} is of another engine than {self!r}")
             if store.closed:
-                raise ClosedError(f"{store!r} is closed")
+                raise closed_error(repr(store))
             if limits is not None and limits.bounds_memory:
                 raise ArgumentError("memory is limited for a whole store: see VM.new_store")
         values = resolve_imports(self.imports, imports, self.vm.capabilities)
+        trap_signals.check()
         if store is not None:
-            return self._instantiate_in(store, values, limits)
-        return self._instantiate(values, limits)
+            instance = self._instantiate_in(store, values, limits)
+        else:
+            instance = self._instantiate(values, limits)
+        if not self.vm.has_run:
+            # Some engines put their signal handlers up for their first instance only.
+            trap_signals.remember()
+            self.vm.has_run = True
+        return instance
 
     def serialize(self) -> bytes:
         """The compiled module as an artifact for `VM.load` on the same engine and machine kind.
@@ -129,7 +138,7 @@ class Module(ABC):
             ClosedError: After `close`.
         """
         if self._closed:
-            raise ClosedError(f"{self!r} is closed")
+            raise closed_error(repr(self))
         if not self.vm.capabilities.serialize:
             raise UnsupportedError(f"engine {self.vm.name!r} cannot serialize modules")
         wasm, code = self._serialize()

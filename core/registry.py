@@ -10,7 +10,9 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 
 from anywasm.core.errors import EngineNotFoundError, EngineUnavailableError
+from anywasm.core.fork import REMEDY, is_forked, watch_forks
 from anywasm.core.hooks import may_load, plugin_manager
+from anywasm.core.signals import trap_signals
 from anywasm.core.vm import ENGINE_API_VERSION, VM
 
 #: Entry-point group of third-party engines; each entry names a VM class.
@@ -94,6 +96,7 @@ def _sources() -> dict[str, _Source]:
 
 
 def _make(name: str, source: _Source) -> VM:
+    trap_signals.prepare()
     try:
         vm = source.load()()
     except EngineUnavailableError:
@@ -111,6 +114,13 @@ def _make(name: str, source: _Source) -> VM:
             f"this is version {ENGINE_API_VERSION}",
             source.remedy,
         )
+    if vm.capabilities.wasm:
+        if is_forked():
+            raise EngineUnavailableError(
+                name, "this process was forked from one that had loaded an engine", REMEDY
+            )
+        trap_signals.remember()
+        watch_forks(vm)
     return vm
 
 

@@ -12,9 +12,11 @@ from typing import ClassVar, TypeVar
 from anywasm.core.artifact import check_artifact, read_artifact
 from anywasm.core.binary import ModuleInterface, read_interface
 from anywasm.core.capabilities import Capabilities
-from anywasm.core.errors import ArgumentError, ClosedError, CompileError, UnsupportedError
+from anywasm.core.errors import ArgumentError, CompileError, UnsupportedError
+from anywasm.core.fork import closed_error
 from anywasm.core.limits import ResourceLimits
 from anywasm.core.module import Module
+from anywasm.core.signals import trap_signals
 from anywasm.core.store import Store
 
 #: The version of this seam. An engine states the one it was written for.
@@ -44,6 +46,8 @@ class VM(ABC):
     version: str
 
     _closed = False
+    #: Whether a module of it was instantiated.
+    has_run = False
 
     # --- what an engine provides ---
 
@@ -92,6 +96,7 @@ class VM(ABC):
             ClosedError: After `close`.
         """
         wasm = self._bytes(wasm)
+        trap_signals.mend()
         return self._compile(wasm, read_interface(wasm))
 
     def load(self, artifact: bytes) -> Module:
@@ -170,7 +175,7 @@ class VM(ABC):
 
     def _check_open(self) -> None:
         if self._closed:
-            raise ClosedError(f"engine {self.name!r} is closed")
+            raise closed_error(f"engine {self.name!r}")
 
     def _bytes(self, data: object) -> bytes:
         self._check_open()

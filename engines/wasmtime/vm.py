@@ -52,8 +52,8 @@ class WasmtimeVM(VM):
 
     Guests run on the calling thread's stack, which must have 1.5 MiB (Linux gives threads 8 MiB);
     a call on a smaller one is refused with a `ConcurrencyError`. Accesses outside guest memory are
-    caught by a handler for SIGSEGV, so whatever installs one that does not hand on, such as
-    `faulthandler.enable()`, must come before this class is first instantiated.
+    caught by a handler for SIGSEGV, so whatever installs one that does not hand on must come before
+    this class is first instantiated; `get_wasm_engine` sees to it for faulthandler.
     """
 
     name = "wasmtime"

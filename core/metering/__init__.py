@@ -2,7 +2,7 @@
 
 from anywasm.core.metering.code import RESERVE
 from anywasm.core.metering.gate import SLICE, UNBOUNDED, MeteredGate
-from anywasm.core.metering.plan import MeteringPlan
+from anywasm.core.metering.plan import REVISION, MeteringPlan
 from anywasm.core.metering.rewrite import meter
 
-__all__ = ["RESERVE", "SLICE", "UNBOUNDED", "MeteredGate", "MeteringPlan", "meter"]
+__all__ = ["RESERVE", "REVISION", "SLICE", "UNBOUNDED", "MeteredGate", "MeteringPlan", "meter"]

@@ -11,6 +11,9 @@ from anywasm.core.types import ExternKind, FuncType, ImportType, ValueType
 _MODULE = "anywasm"
 _CHECK = FuncType((ValueType.I32, ValueType.I32), (ValueType.I64,))
 
+#: Grows whenever code is metered in another way: what was kept of the old one is not loaded then.
+REVISION = 2
+
 
 @dataclass(frozen=True, slots=True)
 class MeteringPlan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -10,12 +11,12 @@ from anywasm.core.binary import ModuleInterface, function_names
 from anywasm.core.binary.cursor import Cursor
 from anywasm.core.binary.sections import HEADER_SIZE, SectionId, sections
 from anywasm.core.binary.types import read_memory_type, read_table_type, read_types, read_value_type
-from anywasm.core.errors import InstantiationError
+from anywasm.core.errors import CompileError, InstantiationError
 from anywasm.core.instance import Instance
 from anywasm.core.limits import ResourceLimits
 from anywasm.core.metering import MeteredGate, MeteringPlan
 from anywasm.core.module import Module
-from anywasm.core.types import ExternKind, FuncType, MemoryType
+from anywasm.core.types import ExternKind, FuncType, Limits, MemoryType
 from anywasm.engines.fastcall import gate_lock
 from anywasm.engines.wasm3.calls import Calls, Stack
 from anywasm.engines.wasm3.errors import map_exceptions
@@ -48,6 +49,9 @@ _ROW = re.compile(
     + rb"|\x43.{4}|\x44.{8}|\xfc(?:[\x00-\x07]|\x0a..|\x0b.)){1,1000}",
     re.DOTALL,
 )
+#: Stands in an artifact for the guest of a module that wasm3 cannot instantiate.
+NO_GUEST = b"none"
+_LENGTH = 4
 #: Bytes of wasm3's stack that a local takes at least.
 _SLOT = 4
 
@@ -70,6 +74,30 @@ class Guest:
     nesting: int
     ratio: int
 
+    def pack(self) -> bytes:
+        """All of it as bytes."""
+        limits = None if self.memory is None else self.memory.limits
+        memory = None if limits is None else [limits.minimum, limits.maximum]
+        head = json.dumps([self.unfit, memory, self.nesting, self.ratio]).encode()
+        return len(head).to_bytes(_LENGTH, "little") + head + self.wasm
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Guest | None:
+        """What was packed, or None of `NO_GUEST`.
+
+        Raises:
+            CompileError: When that cannot be.
+        """
+        if data == NO_GUEST:
+            return None
+        end = _LENGTH + int.from_bytes(data[:_LENGTH], "little")
+        try:
+            unfit, memory, nesting, ratio = json.loads(data[_LENGTH:end])
+            limits = None if memory is None else MemoryType(Limits(*memory))
+        except (ValueError, TypeError) as error:
+            raise CompileError(f"damaged artifact: {error}") from error
+        return cls(data[end:], unfit, limits, nesting, ratio)
+
 
 class Wasm3Module(Module):
     """A valid binary; wasm3 parses and compiles it anew for each instance, which is quick.
@@ -79,12 +107,15 @@ class Wasm3Module(Module):
         plan: How its code is metered.
     """
 
-    def __init__(self, vm: Wasm3VM, interface: ModuleInterface, guest: Guest | None) -> None:
+    def __init__(
+        self, vm: Wasm3VM, interface: ModuleInterface, sections: bytes, guest: Guest | None
+    ) -> None:
         """Wrap a binary.
 
         Args:
             vm: The engine.
             interface: The original's.
+            sections: The sections that it was read from.
             guest: The metered binary for wasm3; None where it asks for imports that wasm3 cannot
                 have.
         """
@@ -93,6 +124,7 @@ class Wasm3Module(Module):
         self.plan = MeteringPlan.of(interface)
         self._interface = interface
         self._vm = vm
+        self._sections = sections
         self._guest = guest
         self._starts = interface.start is not None
         imported = len(interface.imports)
@@ -142,6 +174,9 @@ class Wasm3Module(Module):
                 machine.close()
             raise
         return Wasm3Instance(self, gate, machine, memory, calls)
+
+    def _serialize(self) -> tuple[bytes, bytes]:
+        return self._sections, NO_GUEST if self._guest is None else self._guest.pack()
 
 
 def prepare(wasm: bytes, stack: Stack) -> Guest:

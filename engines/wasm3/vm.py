@@ -7,9 +7,10 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from anywasm.core.binary import read_interface, strip_to_interface
 from anywasm.core.capabilities import Capabilities, Feature
 from anywasm.core.errors import CompileError, UnsupportedError
-from anywasm.core.metering import MeteringPlan, meter
+from anywasm.core.metering import REVISION, MeteringPlan, meter
 from anywasm.core.types import ExternKind
 from anywasm.core.vm import VM
 from anywasm.engines.wasm3.calls import Stack
@@ -46,6 +47,7 @@ class Wasm3VM(VM):
     name = "wasm3"
     engine_api_version = 1
     capabilities = Capabilities(
+        serialize=True,
         interrupt=True,
         memory_limit=True,
         parallel=True,
@@ -79,10 +81,31 @@ class Wasm3VM(VM):
                 "wasm3 does not validate modules, so wasmtime's validator must do it first: "
                 f"pip install 'anywasm[wasm3]'; or set {UNVALIDATED}=1 to run trusted modules"
             )
+        sections = strip_to_interface(wasm)
         if any(wanted.kind is not ExternKind.FUNCTION for wanted in interface.imports):
-            return Wasm3Module(self, interface, None)
+            return Wasm3Module(self, interface, sections, None)
         plan = MeteringPlan.of(interface)
         guest = prepare(meter(wasm, interface, plan), self.stack)
+        self._check(guest)
+        if guest.unfit is None:
+            self._probe(guest, plan.taken + 1)
+        return Wasm3Module(self, interface, sections, guest)
+
+    @property
+    def artifact_version(self) -> str:
+        """The version, how code is metered, and whether it was validated."""
+        validated = "" if self._validate else ", not validated"
+        return f"{self.version}, metered {REVISION}{validated}"
+
+    def _load(self, code: bytes, interface: bytes) -> Module:
+        # There is no compiled code: it was validated, metered and tried out, and is as it was.
+        guest = Guest.unpack(code)
+        if guest is not None:
+            self._check(guest)
+        return Wasm3Module(self, read_interface(interface), interface, guest)
+
+    def _check(self, guest: Guest) -> None:
+        """Refuse what wasm3 would need more stack for than threads have here."""
         if guest.nesting * _NATIVE_NESTING > self.stack.budget:
             raise CompileError(f"wasm3 cannot compile blocks nested {guest.nesting} deep")
         if self.stack.size(guest.ratio) < _SMALLEST_STACK:
@@ -90,9 +113,6 @@ class Wasm3VM(VM):
                 "wasm3 would have too small a stack to run this module safely: its loops nest too "
                 "deep, or threads have small stacks here (ulimit -s)"
             )
-        if guest.unfit is None:
-            self._probe(guest, plan.taken + 1)
-        return Wasm3Module(self, interface, guest)
 
     def load_machine(self, guest: Guest, wasm: bytes) -> Machine:
         """A machine with `wasm`, the guest or a part of it, loaded, but not linked nor compiled.

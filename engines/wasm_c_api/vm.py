@@ -20,7 +20,7 @@ from anywasm.core.errors import (
     TrapError,
     TrapKind,
 )
-from anywasm.core.metering import MeteredGate, MeteringPlan, meter
+from anywasm.core.metering import REVISION, MeteredGate, MeteringPlan, meter
 from anywasm.core.types import ExternKind
 from anywasm.core.vm import VM
 from anywasm.engines.wasm_c_api.calls import Calls
@@ -158,7 +158,7 @@ class WasmCApiVM(VM):
     @property
     def artifact_version(self) -> str:
         """The version, the digest of the library, and that the code is metered."""
-        return f"{self.version}, {self.library.digest}, metered 2"
+        return f"{self.version}, {self.library.digest}, metered {REVISION}"
 
     def _open(self) -> Engine:
         if self._closed:

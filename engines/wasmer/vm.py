@@ -9,7 +9,7 @@ from anywasm.core.binary import read_interface, strip_to_interface
 from anywasm.core.binary.sections import SectionId, sections
 from anywasm.core.capabilities import Capabilities, Feature
 from anywasm.core.errors import CompileError
-from anywasm.core.metering import MeteredGate, MeteringPlan, meter
+from anywasm.core.metering import REVISION, MeteredGate, MeteringPlan, meter
 from anywasm.core.types import NUMERIC, ExternKind
 from anywasm.core.vm import VM
 from anywasm.engines.fastcall import gate_lock
@@ -94,7 +94,7 @@ class WasmerVM(VM):
     @property
     def artifact_version(self) -> str:
         """The versions of the binding and of its compiler, and that the code is metered."""
-        return f"{artifact_version()}, metered 2"
+        return f"{artifact_version()}, metered {REVISION}"
 
     def _compile(self, wasm: bytes, interface: ModuleInterface) -> Module:
         if any(section.id is SectionId.TAG for section in sections(wasm)):

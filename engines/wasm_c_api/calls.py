@@ -149,12 +149,14 @@ class Calls:
         host = slot_host(name, type, LAYOUT, fn)
         gate, moved = self.gate, self._moved
         vectors, vector = self._vectors, self._vector
-        known: dict[int, _Views] = {}
-        self._known.append(known)
+        # Apart: where one call had its results, another may have its arguments, which are more.
+        of_params: dict[int, _Views] = {}
+        of_results: dict[int, _Views] = {}
+        self._known += of_params, of_results
         params, results = _VAL * len(type.params), _VAL * len(type.results)
         trap_new, store = self.library.wasm_trap_new, Pointer(self.store)
 
-        def look(address: int, size: int) -> _Views:
+        def look(known: dict[int, _Views], address: int, size: int) -> _Views:
             if len(known) >= _MAX_VIEWS:
                 known.clear()
             slots = SlotViews(view_at(address, size))
@@ -165,10 +167,12 @@ class Calls:
             # Nothing stands before the `try`: a KeyboardInterrupt may be raised here.
             try:
                 at = (vectors.get(given) or vector(given))[1]
-                q, d, f, b = (known.get(at) or look(at, params)) if params else _NO_VIEWS
+                q, d, f, b = (
+                    (of_params.get(at) or look(of_params, at, params)) if params else _NO_VIEWS
+                )
                 if results:
                     at = (vectors.get(taken) or vector(taken))[1]
-                    host(q, d, f, b, *(known.get(at) or look(at, results)))
+                    host(q, d, f, b, *(of_results.get(at) or look(of_results, at, results)))
                 else:
                     host(q, d, f, b, None, None, None, None)
                 for forget in moved:

@@ -4,8 +4,7 @@
 #ifndef ANYWASM_FASTCALL_GATE_H
 #define ANYWASM_FASTCALL_GATE_H
 
-#include <Python.h>
-#include <structmember.h>
+#include "../core/_slots.h"
 #include <time.h>
 
 static PyTypeObject *gate_type;
@@ -13,25 +12,6 @@ static PyObject *gate_thread; /* of anywasm.core.gate: its `token` stands for th
 static struct {
     Py_ssize_t lock, alert, closed, home, expires, pending;
 } gate_at;
-
-/* The value of a slot, borrowed; NULL when it was never set. */
-static inline PyObject *slot_at(PyObject *object, Py_ssize_t offset) {
-    return *(PyObject **)((char *)object + offset);
-}
-
-/* Where a class keeps one of its `__slots__`, or -1 with an exception. */
-static Py_ssize_t slot_offset(PyObject *cls, const char *name) {
-    PyObject *descriptor = PyObject_GetAttrString(cls, name);
-    if (descriptor == NULL)
-        return -1;
-    Py_ssize_t offset = -1;
-    if (Py_IS_TYPE(descriptor, &PyMemberDescr_Type))
-        offset = ((PyMemberDescrObject *)descriptor)->d_member->offset;
-    else
-        PyErr_Format(PyExc_ImportError, "%R has no slot %s", cls, name);
-    Py_DECREF(descriptor);
-    return offset;
-}
 
 /* --- a lock as threading.RLock is one, but never waiting, and open to C ------------------------ */
 

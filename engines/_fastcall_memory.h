@@ -4,14 +4,10 @@
 #ifndef ANYWASM_FASTCALL_MEMORY_H
 #define ANYWASM_FASTCALL_MEMORY_H
 
-#include "_fastcall_gate.h"
+#include "../core/_memory.h"
 #include <math.h>
 #include <string.h>
 
-static PyTypeObject *memory_type;
-static struct {
-    Py_ssize_t size, view;
-} memory_at;
 static PyObject *no_size; /* -1 */
 
 /* As `Memory.invalidate`. */
@@ -20,20 +16,6 @@ static void memory_invalidate(PyObject *memory) {
     Py_INCREF(no_size);
     *size = no_size;
     Py_XDECREF(before);
-}
-
-/* The cached bytes at an address, or NULL (with no exception) when they must be looked for. */
-static inline char *reach(PyObject *memory, PyObject *address, Py_ssize_t width) {
-    if (!PyLong_Check(address))
-        return NULL;
-    int overflow;
-    long long at = PyLong_AsLongLongAndOverflow(address, &overflow);
-    /* Never above the view's length; -1 when the view is not to be used. */
-    PyObject *limit = slot_at(memory, memory_at.size);
-    long long size = PyLong_AsLongLong(limit);
-    if (overflow || at < 0 || width < 0 || at > size - width)
-        return NULL;
-    return (char *)PyMemoryView_GET_BUFFER(slot_at(memory, memory_at.view))->buf + at;
 }
 
 /* Calls the method of Memory of that name. */
@@ -181,18 +163,8 @@ static PyObject *hasten_memory(PyObject *Py_UNUSED(module), PyObject *cls) {
 }
 
 static int memory_setup(void) {
-    PyObject *module = PyImport_ImportModule("anywasm.core.memory");
-    if (module == NULL)
-        return -1;
-    PyObject *cls = PyObject_GetAttrString(module, "Memory");
-    Py_DECREF(module);
-    if (cls == NULL)
-        return -1;
-    memory_type = (PyTypeObject *)cls;
-    memory_at.size = slot_offset(cls, "_size");
-    memory_at.view = memory_at.size < 0 ? -1 : slot_offset(cls, "_view");
     no_size = PyLong_FromLong(-1);
-    return memory_at.view < 0 || no_size == NULL ? -1 : 0;
+    return no_size == NULL ? -1 : memory_find();
 }
 
 #endif

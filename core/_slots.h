@@ -1,0 +1,29 @@
+/* The slots of this package's Python classes, read and written in place from C: where they are, the
+ * classes' own slot descriptors state. */
+
+#ifndef ANYWASM_SLOTS_H
+#define ANYWASM_SLOTS_H
+
+#include <Python.h>
+#include <structmember.h>
+
+/* The value of a slot, borrowed; NULL when it was never set. */
+static inline PyObject *slot_at(PyObject *object, Py_ssize_t offset) {
+    return *(PyObject **)((char *)object + offset);
+}
+
+/* Where a class keeps one of its `__slots__`, or -1 with an exception. */
+static Py_ssize_t slot_offset(PyObject *cls, const char *name) {
+    PyObject *descriptor = PyObject_GetAttrString(cls, name);
+    if (descriptor == NULL)
+        return -1;
+    Py_ssize_t offset = -1;
+    if (Py_IS_TYPE(descriptor, &PyMemberDescr_Type))
+        offset = ((PyMemberDescrObject *)descriptor)->d_member->offset;
+    else
+        PyErr_Format(PyExc_ImportError, "%R has no slot %s", cls, name);
+    Py_DECREF(descriptor);
+    return offset;
+}
+
+#endif

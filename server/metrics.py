@@ -35,6 +35,8 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
+#: How the names of those begin that tell when something was or will be.
+CIRCUIT_TIMES = "anywasm_plugin_circuit_"
 #: Envoy's, for what guests define.
 GUEST_PREFIX = "wasmcustom_"
 

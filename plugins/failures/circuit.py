@@ -110,7 +110,8 @@ class Circuit:
         """For the management API."""
         return {
             "state": self.state.value,
-            "since": self.since,
+            # Of one that never failed it says no more than when each process began.
+            "since": self.since if self.failures else None,
             "failure_policy": self.policy,
             "failures": self.failures,
             "next_try": self.next_try,

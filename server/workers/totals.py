@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from anywasm.server.metrics import GUEST_PREFIX, Snapshot
+from anywasm.server.metrics import CIRCUIT_TIMES, GUEST_PREFIX, Snapshot
 
 _Labels = tuple[tuple[str, str], ...]
 #: What is summed, by the name and the labels of each sample.
@@ -19,8 +19,8 @@ class Totals:
     """Adds up the metrics of workers that serve, and of those that have ended.
 
     Counters and histograms never go back: what a worker was last heard to have counted stays when
-    it ends. Gauges are those of the workers that serve, added up, but for those that guests define:
-    what they mean is not known here, so each worker has its own, with the label `worker`.
+    it ends. Gauges are those of the workers that serve, added up, but for points in time and what
+    guests define, which may be anything: of these each worker has its own, with the label `worker`.
     """
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class _Sum:
             if kind == "gauge" and not gauges:
                 continue
             label = {}
-            if kind == "gauge" and name.startswith(GUEST_PREFIX):
+            if kind == "gauge" and name.startswith((GUEST_PREFIX, CIRCUIT_TIMES)):
                 label = {"worker": str(worker)}
             summed = self._samples(name, kind, help_)
             for sample, labels, value in samples:

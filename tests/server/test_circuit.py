@@ -89,6 +89,14 @@ def test_circuit_of_a_filter_in_metrics(managing: Any, guest: Any) -> None:
     closed = 'anywasm_plugin_circuit{plugin="f",state="closed"} '
     opened = 'anywasm_plugin_circuit{plugin="f",state="open"} '
     assert f"{closed}1.0" in running.metrics()
+    assert listed(running, "f")["circuit"] == {
+        "state": "closed",
+        "since": None,
+        "failure_policy": "fail_reload",
+        "failures": 0,
+        "next_try": None,
+        "last_failure": None,
+    }
     assert [running.ask().status for _ in range(3)] == [503, 503, 503]
     metrics = running.metrics()
     assert f"{closed}0.0" in metrics

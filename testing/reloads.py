@@ -51,6 +51,7 @@ class Outcome:
     Attributes:
         requests: Answered requests.
         failed: Those that were not answered 200, and connections that broke.
+        complaints: What wrk said of them.
         reloads: How many changes were made, by kind.
         seconds: How long each took until it served.
         rss: Bytes in memory, after each twentieth of the changes.
@@ -59,6 +60,7 @@ class Outcome:
 
     requests: int = 0
     failed: int = 0
+    complaints: list[str] = field(default_factory=list)
     reloads: dict[str, int] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
     rss: list[int] = field(default_factory=list)
@@ -143,7 +145,7 @@ class Host:
             ],
             "state_stores": {"state_demo": {"type": "memory", "data": {"book1": "100"}}},
             "management": {"address": f"127.0.0.1:{self.ports[2]}"},
-            "log_level": "error",
+            "log_level": "warning",
         }
         path = folder / "config.json"
         path.write_text(json.dumps(config))
@@ -234,6 +236,7 @@ def _load(port: int, connections: int, outcome: Outcome, *headers: str) -> Itera
     errors = re.search(r"connect (\d+), read (\d+), write (\d+), timeout (\d+)", text)
     outcome.failed += int(bad[1]) if bad else 0
     outcome.failed += sum(map(int, errors.groups())) if errors else 0
+    outcome.complaints += re.findall(r"^ *((?:Non-2xx|Socket errors).*)$", text, re.M)
     if answered is None or not int(answered[1]):
         raise ReloadError(f"wrk counted no request:\n{text}")
 
@@ -342,7 +345,7 @@ def report(outcome: Outcome) -> str:
             f"median {hundredths[49] * 1e3:.0f} ms, p99 {hundredths[98] * 1e3:.0f} ms",
         ),
         ("requests answered", f"{outcome.requests}"),
-        ("requests lost", f"{outcome.failed}"),
+        ("requests lost", " ".join((str(outcome.failed), *outcome.complaints))),
         ("live guests before, after", f"{outcome.guests[0]}, {outcome.guests[1]}"),
         ("RSS in MiB", " ".join(f"{rss / 2**20:.0f}" for rss in outcome.rss)),
         ("growth after the first quarter", f"{outcome.growth / 2**20:+.1f} MiB"),

@@ -52,7 +52,7 @@ def find_module(layers: Sequence[Any], read: Callable[[Any], bytes], max_bytes: 
             continue
         try:
             module = _untar(content, max_bytes)
-        except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+        except (tarfile.TarError, OSError, EOFError, ValueError, zlib.error) as error:
             told.append(f"{kind}: neither a module nor an archive ({error})")
             continue
         if module is not None:

@@ -7,12 +7,16 @@ target is kept in `tests/fuzzcases/TARGET/`, where a test replays it from then o
 from __future__ import annotations
 
 import argparse
+import gzip
 import importlib.util
+import io
 import struct
 import subprocess
 import sys
+import tarfile
 import tempfile
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -32,6 +36,8 @@ from anywasm.abi.table import HOST_FUNCTIONS
 from anywasm.core.errors import AbiError
 from anywasm.core.registry import get_wasm_engine
 from anywasm.engines.null.library import export, register_guest
+from anywasm.plugins.errors import PluginLoadError
+from anywasm.plugins.remote.layers import find_module
 from anywasm.testing.null_filter import NullFilter
 
 CASES = Path(__file__).resolve().parents[1] / "fuzzcases"
@@ -186,6 +192,22 @@ def hostcalls(data: bytes) -> None:
         guest.close()
 
 
+def image(data: bytes) -> None:
+    """Whatever a layer of an image holds is a module, or is refused."""
+    layer = {"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": "sha256:0"}
+    with suppress(PluginLoadError):
+        find_module([layer], lambda _: data, 1 << 16)
+
+
+def _archive() -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        info = tarfile.TarInfo("plugin.wasm")
+        info.size = 8
+        archive.addfile(info, io.BytesIO(b"\0asm\1\0\0\0"))
+    return packed.getvalue()
+
+
 def _missing(*args: int) -> None:
     raise AssertionError("the guest exports no proxy_on_tick")
 
@@ -197,7 +219,8 @@ def _caller() -> Any:
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    target.__name__: target for target in (pairs, protobuf, properties, fields, headers, hostcalls)
+    target.__name__: target
+    for target in (pairs, protobuf, properties, fields, headers, hostcalls, image)
 }
 
 
@@ -213,6 +236,7 @@ SEEDS: dict[str, Iterable[bytes]] = {
             b"connection.mtls", b"xds.node.id", b"filter_state.wasm", b"plugin_name", b"metadata",
         )
     ],
+    "image": [b"\0asm", _archive()[:2048], gzip.compress(_archive(), mtime=0)],
     "hostcalls": [bytes([which, *range(24)]) for which in range(len(Caller.host_functions))],
 }  # fmt: skip
 

@@ -29,7 +29,6 @@ _VAL = 16
 _MAX_VIEWS = 256
 _ENDED = ctypes.create_string_buffer(b"ended by the host")
 _ENDED_VEC = ctypes.byref(_KEPT := Vec.of(_ENDED, 1))
-_NO_VIEWS = (None, None, None, None)
 _monotonic = time.monotonic
 _stack = StackFloor()
 
@@ -78,7 +77,8 @@ class Calls:
     def add_memory(self, memory: WasmCApiMemory) -> Memory:
         """Have a memory look again after guests ran, and let go when the store is closed."""
         self._memories.append(memory)
-        self._moved.append(memory.invalidate)
+        if self.library.dialect.memory_moves:
+            self._moved.append(memory.invalidate)
         return memory
 
     def add_function(self, fn: Callable[..., Any], extern: int) -> Callable[..., Any]:
@@ -166,13 +166,24 @@ class Calls:
         def callback(_env: int, given: int, taken: int) -> int:
             # Nothing stands before the `try`: a KeyboardInterrupt may be raised here.
             try:
-                at = (vectors.get(given) or vector(given))[1]
-                q, d, f, b = (
-                    (of_params.get(at) or look(of_params, at, params)) if params else _NO_VIEWS
-                )
+                try:
+                    at = vectors[given][1]
+                except KeyError:
+                    at = vector(given)[1]
+                try:
+                    q, d, f, b = of_params[at]
+                except KeyError:
+                    q, d, f, b = look(of_params, at, params)
                 if results:
-                    at = (vectors.get(taken) or vector(taken))[1]
-                    host(q, d, f, b, *(of_results.get(at) or look(of_results, at, results)))
+                    try:
+                        at = vectors[taken][1]
+                    except KeyError:
+                        at = vector(taken)[1]
+                    try:
+                        rq, rd, rf, rb = of_results[at]
+                    except KeyError:
+                        rq, rd, rf, rb = look(of_results, at, results)
+                    host(q, d, f, b, rq, rd, rf, rb)
                 else:
                     host(q, d, f, b, None, None, None, None)
                 for forget in moved:
@@ -230,8 +241,4 @@ def _leave_room() -> None:
 
 
 def _leave_more() -> None:
-    _leave_most()
-
-
-def _leave_most() -> None:
     pass

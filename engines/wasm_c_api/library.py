@@ -1,8 +1,9 @@
 """A shared library that implements `wasm.h` (https://github.com/WebAssembly/wasm-c-api).
 
-Its functions are called through ctypes, with the GIL released. Those on the call path have no
-`argtypes`: ctypes then passes prepared objects as they are, in half the time. Callers must give
-them ctypes objects only, because a plain int would be cut to 32 bits.
+Its functions are called through ctypes, with the GIL released around those that run or compile
+guests. Those on the call path have no `argtypes`: ctypes then passes prepared objects as they are,
+in half the time. Callers must give them ctypes objects only, because a plain int would be cut to 32
+bits.
 """
 
 from __future__ import annotations
@@ -100,6 +101,22 @@ _FUNCTIONS: dict[str, tuple[Any, int | None]] = {
     "wasm_frame_func_index": (c_uint32, 1),
     "wasm_frame_vec_delete": (None, 1),
 }
+#: Those that are over before another thread could use the GIL.
+_HELD = frozenset(
+    {
+        "wasm_memory_data",
+        "wasm_memory_data_size",
+        "wasm_global_get",
+        "wasm_global_set",
+        "wasm_trap_new",
+        "wasm_func_as_extern",
+        "wasm_extern_as_func",
+        "wasm_extern_as_memory",
+        "wasm_extern_as_global",
+        "wasm_extern_as_table",
+        "wasm_table_size",
+    }
+)
 #: Functions of `wasm.h` that not every library has: modules of libraries without them can be
 #: instantiated in any store.
 _SHARING: dict[str, tuple[Any, int | None]] = {
@@ -117,18 +134,21 @@ class Dialect:
         name: Its name.
         marker: A function that no other implementation has.
         thread_bound: Whether a store may be used only in the thread that made it.
+        memory_moves: Whether a memory with 32-bit addresses may move when it grows.
     """
 
     name: str
     marker: str
     thread_bound: bool = True
+    memory_moves: bool = True
 
 
 #: The implementations that are known; of others nothing is assumed.
 DIALECTS = (
     Dialect("wasmer", "wasmer_version"),
     Dialect("wamr", "wasm_runtime_full_init"),
-    Dialect("wasmtime", "wasmtime_module_validate", thread_bound=False),
+    # It reserves 4 GiB for each memory, unless it is configured, for which `wasm.h` has no words.
+    Dialect("wasmtime", "wasmtime_module_validate", thread_bound=False, memory_moves=False),
 )
 UNKNOWN = Dialect("wasm.h", "")
 
@@ -153,7 +173,7 @@ class WasmLibrary:
         self.path = path
         try:
             content = Path(path).read_bytes()
-            library = ctypes.CDLL(path)
+            library, held = ctypes.CDLL(path), ctypes.PyDLL(path)
         except OSError as error:
             raise ImportError(f"it cannot be loaded: {error}") from error
         missing = [name for name in _FUNCTIONS if not hasattr(library, name)]
@@ -166,7 +186,7 @@ class WasmLibrary:
         self.shares = all(hasattr(library, name) for name in _SHARING)
         functions = _FUNCTIONS | (_SHARING if self.shares else {})
         for name, (result, count) in functions.items():
-            function = getattr(library, name)
+            function = getattr(held if name in _HELD else library, name)
             function.restype = result
             function.argtypes = None if count is None else (c_void_p,) * count
             setattr(self, name, function)

@@ -18,7 +18,7 @@ _TOO_MANY = (1 << 32) - 1
 
 @fast_memory
 class WasmCApiMemory(Memory):
-    """Views are fetched anew after each time that a guest ran: the memory may have moved.
+    """Where memories may move, views are fetched anew after each time that a guest ran.
 
     Attributes:
         calls: What the store's calls share.

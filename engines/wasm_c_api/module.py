@@ -11,6 +11,7 @@ from anywasm.core.limits import ResourceLimits
 from anywasm.core.metering import MeteredGate, MeteringPlan
 from anywasm.core.module import Module
 from anywasm.core.store import Store
+from anywasm.engines.fastcall import gate_lock
 from anywasm.engines.wasm_c_api.calls import Calls
 from anywasm.engines.wasm_c_api.instance import WasmCApiInstance
 from anywasm.engines.wasm_c_api.library import Natives, Vec
@@ -76,7 +77,7 @@ class WasmCApiModule(Module):
     def open_store(self) -> Calls:
         """A new store, for one instance."""
         bound = self.vm.capabilities.thread_bound
-        gate = MeteredGate("the instance", thread_bound=bound)
+        gate = MeteredGate("the instance", thread_bound=bound, lock=gate_lock())
         return Calls(self.library, self._engine, gate)
 
     def obtain(self, calls: Calls) -> int:

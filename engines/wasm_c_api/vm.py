@@ -23,6 +23,7 @@ from anywasm.core.errors import (
 from anywasm.core.metering import REVISION, MeteredGate, MeteringPlan, meter
 from anywasm.core.types import ExternKind
 from anywasm.core.vm import VM
+from anywasm.engines.fastcall import gate_lock
 from anywasm.engines.wasm_c_api.calls import Calls
 from anywasm.engines.wasm_c_api.errors import map_exceptions
 from anywasm.engines.wasm_c_api.library import Engine, Natives, Vec, WasmLibrary
@@ -135,7 +136,7 @@ class WasmCApiVM(VM):
                 parallel=True,
                 thread_bound=self.library.dialect.thread_bound,
                 backtrace=bool(trap.backtrace),
-                memory_moves=True,
+                memory_moves=self.library.dialect.memory_moves,
                 imports=frozenset(ExternKind) - {ExternKind.TAG},
                 features=features,
             )
@@ -184,7 +185,7 @@ class WasmCApiVM(VM):
 
     def _new_store(self, limits: ResourceLimits | None) -> WasmCApiStore:
         bound = self.capabilities.thread_bound
-        gate = MeteredGate("the store", thread_bound=bound, shared=True)
+        gate = MeteredGate("the store", thread_bound=bound, lock=gate_lock(), shared=True)
         if limits is not None:
             gate.limit(limits)
         return WasmCApiStore(self, Calls(self.library, self._open(), gate))

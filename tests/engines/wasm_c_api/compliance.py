@@ -11,4 +11,4 @@ pytest_plugins = ["anywasm.testing.engines.plugin"]
 
 class TestLibrary(EngineCompliance):
     engine = "wasmer" if "ANYWASM_LIBWASMER" in os.environ else "wasm_c_api"
-    leak_rounds = 200_000
+    leak_rounds = 100_000

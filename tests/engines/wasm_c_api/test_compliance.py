@@ -24,3 +24,9 @@ def _judge(run_with: Run, **variables: str) -> None:
 @pytest.mark.timeout(540)
 def test_wasmtime_through_the_standard_c_api(run_with: Run, libwasmtime: str) -> None:
     _judge(run_with, ANYWASM_WASM_C_API=libwasmtime)
+
+
+@pytest.mark.timeout(540)
+def test_a_library_of_which_nothing_is_assumed(run_with: Run, like_wasmer: str) -> None:
+    """Instances bound to their thread, memories that may move, under the name of `wasmer`."""
+    _judge(run_with, ANYWASM_LIBWASMER=like_wasmer)

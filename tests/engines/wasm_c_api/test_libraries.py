@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,45 +15,12 @@ import pytest
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
-#: What a Wasmer's library has beyond `wasm.h`.
-WASMER = """
-const char *wasmer_version(void) { return "7.0.1"; }
-int wasmer_last_error_length(void) { return 14; }
-int wasmer_last_error_message(char *to, int size) {
-  __builtin_strncpy(to, "not to my mind", size);
-  return 14;
-}
-"""
-
 
 def _engine(run_with: Run, name: str, **variables: str) -> Any:
     """What `anywasm engines --json` says of that engine."""
     done = run_with("-m", "anywasm", "engines", "--json", **variables)
     assert (done.returncode, done.stderr) == (0, "")
     return next(item for item in json.loads(done.stdout) if item["name"] == name)
-
-
-@pytest.fixture(scope="session")
-def compiler() -> str:
-    found = shutil.which("cc") or shutil.which("gcc")
-    if found is None:
-        pytest.skip("there is no C compiler on this machine")
-    return found
-
-
-@pytest.fixture(scope="session")
-def build(tmp_path_factory: pytest.TempPathFactory, compiler: str) -> Callable[..., str]:
-    """Builds a shared library of a C source, over other libraries."""
-    folder = tmp_path_factory.mktemp("libraries")
-
-    def make(name: str, source: str, *libraries: str) -> str:
-        (folder / f"{name}.c").write_text(source)
-        path = str(folder / f"{name}.so")
-        command = [compiler, "-shared", "-fPIC", "-Wl,--no-as-needed", f"{name}.c", *libraries]
-        subprocess.run([*command, "-o", path], check=True, timeout=60, cwd=folder)
-        return path
-
-    return make
 
 
 def test_no_library_is_named(run_with: Run) -> None:
@@ -120,8 +86,6 @@ def test_wasmtime_is_told_by_its_digest(run_with: Run, libwasmtime: str) -> None
     assert found["capabilities"]["thread_bound"] is False
 
 
-# Wasmer's own library could not be had. This one answers as it does where it goes beyond `wasm.h`,
-# and has wasmtime's functions for the rest.
 SCRIPT = """
 from anywasm import CompileError, TrapError, get_wasm_engine
 vm = get_wasm_engine("wasmer")
@@ -140,9 +104,9 @@ print(vm.load(vm.compile(wasm).serialize()))
 
 
 def test_the_engine_wasmer_runs_in_the_library_that_is_named(
-    run_with: Run, build: Callable[..., str], libwasmtime: str
+    run_with: Run, like_wasmer: str
 ) -> None:
-    path = build("wasmer", WASMER, libwasmtime)
+    path = like_wasmer
     found = _engine(run_with, "wasmer", ANYWASM_LIBWASMER=path)
     assert found["version"] == "wasmer-7.0.1"
     assert found["capabilities"]["interrupt"] is True

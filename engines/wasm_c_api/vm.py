@@ -56,8 +56,8 @@ _TRAPPING = _HEADER + bytes.fromhex("010401600000 03020100 080100 0a05010300000b
 class WasmCApiVM(VM):
     """Any engine whose shared library implements `wasm.h`: name it by `ANYWASM_WASM_C_API`.
 
-    `wasm.h` has no way to stop guest code, which is therefore metered (see
-    `anywasm.core.metering`), nor to limit an instance's memory.
+    `wasm.h` has no way to stop guest code nor to limit an instance's memory, so modules are metered
+    (see `anywasm.core.metering`).
 
     Guests run on the calling thread's stack, which must have 1.5 MiB.
 

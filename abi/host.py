@@ -13,6 +13,7 @@ from anywasm.abi.limits import AbiLimits
 from anywasm.abi.metrics import GuestMetrics
 from anywasm.abi.shared_data import SharedData
 from anywasm.abi.shared_queue import SharedQueues
+from anywasm.abi.shared_state import SharedDataStore, SharedQueueStore
 
 
 class LogSink(Protocol):
@@ -89,6 +90,7 @@ class HostServices:
         timers: What makes them tick, or None.
         shared_data: What they share, by `vm_id`.
         shared_queues: Their queues.
+        shared_waits: Whether these two are reached over a network.
         metrics: What they measure.
         limits: How much they may have held for them at a time.
         realtime: Nanoseconds since the epoch.
@@ -103,8 +105,9 @@ class HostServices:
     grpc: GrpcCaller | None = None
     redis: RedisCaller | None = None
     timers: Timers | None = None
-    shared_data: SharedData = field(default_factory=SharedData)
-    shared_queues: SharedQueues = field(default_factory=SharedQueues)
+    shared_data: SharedDataStore = field(default_factory=SharedData)
+    shared_queues: SharedQueueStore = field(default_factory=SharedQueues)
+    shared_waits: bool = False
     metrics: GuestMetrics = field(default_factory=GuestMetrics)
     limits: AbiLimits = field(default_factory=AbiLimits)
     realtime: Callable[[], int] = time.time_ns

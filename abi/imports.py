@@ -24,12 +24,25 @@ if TYPE_CHECKING:
     from anywasm.core.module import Module
 
 
-def blocks(module: Module) -> bool:
-    """Whether the module imports a host function that may wait for something outside."""
-    return any(
-        item.module == "env" and item.name in HOST_FUNCTIONS and HOST_FUNCTIONS[item.name].blocking
+def blocks(module: Module, *, shared: bool = False) -> bool:
+    """Whether the module imports a host function that may wait for something outside.
+
+    Args:
+        module: The module.
+        shared: Whether shared data and queues may.
+    """
+    imported = (
+        HOST_FUNCTIONS[item.name]
         for item in module.imports
+        if item.module == "env" and item.name in HOST_FUNCTIONS
     )
+    return any(function.blocking or (shared and function.shared) for function in imported)
+
+
+def shares(module: Module) -> bool:
+    """Whether the module imports shared data or queues."""
+    names = (item.name for item in module.imports if item.module == "env")
+    return any(name in HOST_FUNCTIONS and HOST_FUNCTIONS[name].shared for name in names)
 
 
 def bind_imports(guest: Guest) -> dict[str, dict[str, Callable[..., Any]]]:

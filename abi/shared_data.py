@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+from collections import Counter
 
 from anywasm.abi.enums import Status
 
@@ -28,13 +30,16 @@ class SharedData:
         self._data: dict[str, dict[bytes, tuple[bytes, int]]] = {}
         self._sizes: dict[str, int] = {}
         self._next_cas = 1
+        self._holders: Counter[str] = Counter()
 
-    def get(self, vm_id: str, key: bytes) -> tuple[bytes, int] | None:
+    def get(self, vm_id: str, key: bytes, deadline: float = math.inf) -> tuple[bytes, int] | None:
         """The value and its number, or None where the key was never set."""
         with self._lock:
             return self._data.get(vm_id, {}).get(key)
 
-    def set(self, vm_id: str, key: bytes, value: bytes, cas: int) -> Status:
+    def set(
+        self, vm_id: str, key: bytes, value: bytes, cas: int, deadline: float = math.inf
+    ) -> Status:
         """Write a value.
 
         Args:
@@ -43,6 +48,7 @@ class SharedData:
             value: The value.
             cas: The number that was read with the value to replace; 0 replaces any. A key that
                 does not exist takes any number (recorded in the golden case `edge-shared`).
+            deadline: Nothing here waits.
 
         Returns:
             OK; CAS_MISMATCH when somebody else has written; INTERNAL_FAILURE past the limit.
@@ -61,8 +67,17 @@ class SharedData:
             self._next_cas = (self._next_cas + 1) & 0xFFFFFFFF or 1
             return Status.OK
 
-    def drop(self, vm_id: str) -> None:
-        """Forget the data of a `vm_id` whose last guest has gone."""
+    def hold(self, vm_id: str) -> None:
+        """Keep what is of a `vm_id` until `release` was called as often."""
         with self._lock:
+            self._holders[vm_id] += 1
+
+    def release(self, vm_id: str) -> None:
+        """Forget what is of a `vm_id` whose last VM has gone."""
+        with self._lock:
+            self._holders[vm_id] -= 1
+            if self._holders[vm_id] > 0:
+                return
+            del self._holders[vm_id]
             self._data.pop(vm_id, None)
             self._sizes.pop(vm_id, None)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import threading
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
 from dataclasses import dataclass, field
 
 from anywasm.abi.enums import Status
+from anywasm.abi.shared_state import Notify
 
 #: Items and bytes that one queue holds, by default.
 MAX_ITEMS = 65536
@@ -16,9 +17,6 @@ MAX_BYTES = 16 * 1024 * 1024
 MAX_QUEUES = 4096
 MAX_NAME = 4096
 MAX_TOTAL_BYTES = 256 * 1024 * 1024
-
-#: Told about each new item; must be quick, and is called outside the lock.
-Notify = Callable[[int], None]
 
 
 @dataclass(eq=False, slots=True)
@@ -43,8 +41,12 @@ class SharedQueues:
         self._queues: dict[int, _Queue] = {}
         self._tokens: dict[tuple[str, bytes], int] = {}
         self._size = 0
+        self._next_token = 1
+        self._holders: Counter[str] = Counter()
 
-    def register(self, vm_id: str, name: bytes, notify: Notify) -> int | Status:
+    def register(
+        self, vm_id: str, name: bytes, notify: Notify, deadline: float = math.inf
+    ) -> int | Status:
         """The token of a queue, made if need be; the last to register is the one that is told.
 
         Returns:
@@ -55,7 +57,8 @@ class SharedQueues:
             if token is None:
                 if len(self._queues) >= MAX_QUEUES or len(name) > MAX_NAME:
                     return Status.INTERNAL_FAILURE
-                token = self._tokens[vm_id, name] = len(self._tokens) + 1
+                token = self._tokens[vm_id, name] = self._next_token
+                self._next_token += 1
                 self._queues[token] = _Queue(notify)
             else:
                 self._queues[token].notify = notify
@@ -65,15 +68,15 @@ class SharedQueues:
         """Tell `notify` nothing more; its queues and their items stay."""
         with self._lock:
             for queue in self._queues.values():
-                if queue.notify is notify:
+                if queue.notify == notify:  # bound methods are made anew each time
                     queue.notify = _ignore
 
-    def resolve(self, vm_id: str, name: bytes) -> int | None:
+    def resolve(self, vm_id: str, name: bytes, deadline: float = math.inf) -> int | None:
         """The token of a queue that somebody registered, or None."""
         with self._lock:
             return self._tokens.get((vm_id, name))
 
-    def enqueue(self, token: int, item: bytes) -> Status:
+    def enqueue(self, token: int, item: bytes, deadline: float = math.inf) -> Status:
         """Append an item and tell the queue's owner.
 
         Returns:
@@ -95,7 +98,7 @@ class SharedQueues:
         notify(token)
         return Status.OK
 
-    def dequeue(self, token: int) -> bytes | Status:
+    def dequeue(self, token: int, deadline: float = math.inf) -> bytes | Status:
         """The oldest item; EMPTY where there is none, NOT_FOUND for an unknown token."""
         with self._lock:
             queue = self._queues.get(token)
@@ -107,6 +110,22 @@ class SharedQueues:
             queue.size -= len(item)
             self._size -= len(item)
             return item
+
+    def hold(self, vm_id: str) -> None:
+        """Keep what is of a `vm_id` until `release` was called as often."""
+        with self._lock:
+            self._holders[vm_id] += 1
+
+    def release(self, vm_id: str) -> None:
+        """Forget what is of a `vm_id` whose last VM has gone."""
+        with self._lock:
+            self._holders[vm_id] -= 1
+            if self._holders[vm_id] > 0:
+                return
+            del self._holders[vm_id]
+            for owner, name in [key for key in self._tokens if key[0] == vm_id]:
+                queue = self._queues.pop(self._tokens.pop((owner, name)))
+                self._size -= queue.size
 
 
 def _ignore(token: int) -> None:

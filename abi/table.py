@@ -77,6 +77,7 @@ class HostFunction:
         versions: The ABI versions that have it; None for all.
         phases: The restricted phases in which it may be called.
         blocking: Whether it may wait for something outside the guest.
+        shared: Whether it waits where what guests share is reached over a network.
     """
 
     name: str
@@ -85,6 +86,7 @@ class HostFunction:
     versions: frozenset[str] | None
     phases: Phase
     blocking: bool
+    shared: bool = False
 
     @property
     def type(self) -> FuncType:
@@ -105,6 +107,7 @@ def host_function(
     versions: tuple[str, ...] | None = None,
     phases: Phase = Phase.NONE,
     blocking: bool = False,
+    shared: bool = False,
 ) -> Callable[[_Implementation], _Implementation]:
     """Declare the decorated function as the host function `name`.
 
@@ -115,6 +118,7 @@ def host_function(
         phases: The restricted phases in which it may be called.
         blocking: Whether it may wait for something outside the guest; plugins that import such a
             function run where they can wait.
+        shared: Whether it waits where what guests share is reached over a network.
     """
 
     def declare(implementation: _Implementation) -> _Implementation:
@@ -127,6 +131,7 @@ def host_function(
             None if versions is None else frozenset(versions),
             phases,
             blocking,
+            shared,
         )
         return implementation
 

@@ -61,12 +61,14 @@ class Plugin:
         self.is_filter = config.name in host.filters
         self._host = host
         self._ids: set[str] = set()
+        self._closed = False
         self._failure_log = FailureLog(config.name, source.wasm)
         self._limits = GuestLimits(
             config.timeouts.start, config.timeouts.call, config.max_memory_bytes
         )
         self._thread_bound = module.vm.capabilities.thread_bound
-        execution = config.execution or ("thread" if blocks(module) else "inline")
+        waits = blocks(module, shared=host.services.shared_waits)
+        execution = config.execution or ("thread" if waits else "inline")
         self.inline = execution == "inline" and (self.is_filter or not self._thread_bound)
         higress = config.profile is None and abi_version(module).name == "0.2.100"
         self.profile = "higress" if higress else config.profile or "envoy"
@@ -111,11 +113,17 @@ class Plugin:
         """
         source = source or read_source(config.vm_config)
         module = host.compiler.compile(config.vm_config.engine, source)
+        shared = (host.services.shared_data, host.services.shared_queues)
+        for store in shared:
+            # A plugin keeps what its VMs share, also while it has none of them.
+            store.hold(config.vm_config.vm_id)
         try:
             plugin = cls(config, source, module, host)
             plugin._try_out()
             plugin.pool.start()
         except AnyWasmError as error:
+            for store in shared:
+                store.release(config.vm_config.vm_id)
             raise PluginStartError(f"plugin {config.name!r} cannot start: {error}") from error
         plugin.id = next(iter(plugin._ids), config.name)
         return plugin
@@ -293,7 +301,12 @@ class Plugin:
 
     def close(self, drain: float = 0.0) -> bool:
         """Serve nothing new, wait for what runs, free the instances. See `InstancePool.close`."""
-        return self.pool.close(drain)
+        drained = self.pool.close(drain)
+        if not self._closed:
+            self._closed = True
+            self._host.services.shared_data.release(self.identity.vm_id)
+            self._host.services.shared_queues.release(self.identity.vm_id)
+        return drained
 
     def __repr__(self) -> str:
         return f"<plugin {self.name!r} version {self.version}, id {self.id!r}>"

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from anywasm.abi.host import HostServices, ServiceInvoker, StateStore
 from anywasm.abi.limits import AbiLimits
 from anywasm.abi.metrics import GuestMetrics
-from anywasm.abi.shared_data import SharedData
-from anywasm.abi.shared_queue import SharedQueues
 from anywasm.plugins.config import AppConfig, ClusterConfig
 from anywasm.server.callouts import GrpcCalls, HttpCalls, LoopTimers, RedisCalls
 from anywasm.server.foreign import offer_cel
 from anywasm.server.guest_log import FROM_NAME, log_guest
+from anywasm.server.state.shared import open_shared
+from anywasm.server.state.shared_queues import RedisSharedQueues
 from anywasm.server.upstream import Cluster, TlsOptions, UpstreamClusters
 
 
@@ -26,6 +26,7 @@ def make_services(
 ) -> HostServices:
     """The services of a server that runs on `loop`; close them with `close_services`."""
     limits = config.abi_limits
+    shared = open_shared(config)
     offer_cel()
     return HostServices(
         log=log_guest,
@@ -36,8 +37,9 @@ def make_services(
         grpc=GrpcCalls(clusters, loop, limits.call_body_bytes),
         redis=RedisCalls(clusters, loop, limits.call_body_bytes),
         timers=LoopTimers(loop),
-        shared_data=SharedData(limits.shared_data_bytes),
-        shared_queues=SharedQueues(limits.queue_items, limits.queue_bytes),
+        shared_data=shared.data,
+        shared_queues=shared.queues,
+        shared_waits=shared.waits,
         metrics=GuestMetrics(limits.metrics),
         limits=AbiLimits(limits.pairs, limits.pairs_bytes, limits.buffer_bytes),
     )
@@ -48,6 +50,9 @@ async def close_services(services: HostServices) -> None:
     for caller in (services.grpc, services.redis):
         if isinstance(caller, (GrpcCalls, RedisCalls)):
             await caller.close()
+    queues = services.shared_queues
+    if isinstance(queues, RedisSharedQueues):
+        await asyncio.get_running_loop().run_in_executor(None, queues.close)
 
 
 def make_cluster(config: ClusterConfig) -> Cluster:

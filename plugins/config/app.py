@@ -44,6 +44,8 @@ class AppConfig(Model):
     """Upstreams, which routes and guests name."""
     state_stores: dict[Name, StateStoreConfig] = Field(default_factory=dict)
     """What guests read with `proxy_get_state`, by the name they use."""
+    shared_store: StateStoreConfig | None = None
+    """Where guests' shared data and queues are; by default in each process."""
     management: ManagementConfig | None = None
     """The management API; by default there is none, `{}` opens it at its default address."""
     watch: Switch = True

@@ -60,6 +60,8 @@ def load_config(path: Path) -> LoadedConfig:
         config = validate(AppConfig, document, document.data)
         for name, store in config.state_stores.items():
             store.placed(document.place(("state_stores", name)))
+        if config.shared_store is not None:
+            config.shared_store.placed(document.place(("shared_store",)))
         return LoadedConfig(config, (), document.describe)
     refuse_problems(document, translation)
     config = validate(AppConfig, document, translation.data, translation.origin)

@@ -16,7 +16,8 @@ from anywasm.plugins.config.problems import problems_of
 from anywasm.plugins.config.state_store import StateStoreConfig
 from anywasm.server.state import hookspecs as hookspecs
 from anywasm.server.state.memory import MemoryOptions, MemoryStateStore
-from anywasm.server.state.redis import RedisOptions, RedisStateStore
+from anywasm.server.state.redis import RedisStateStore
+from anywasm.server.state.redis_options import RedisOptions
 
 if TYPE_CHECKING:
     from anywasm.abi.host import StateStore

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from anywasm.abi.imports import shares
 from anywasm.core.errors import AnyWasmError, ConfigError, PluginError
 from anywasm.plugins.config import PluginConfig
 from anywasm.plugins.errors import PluginNotFoundError, SameConfigError
@@ -85,6 +86,7 @@ class Worker:
                 with suppress(ChannelClosedError):
                     channel.tell("failed", _told(error))
                 return
+            self._warn_of_sharing(given)
             with suppress(ChannelClosedError):
                 channel.tell("ready", await self._plugins(None))
             await self._stopping.wait()
@@ -96,6 +98,19 @@ class Worker:
             await channel.call("last", self._server.metrics.snapshot(), 5.0)
         self._done.set()
         channel.close()
+
+    def _warn_of_sharing(self, given: WorkerSettings) -> None:
+        """Say once for all workers that what guests share is not shared by them."""
+        if given.number > 1 or given.config.shared_store is not None:
+            return
+        plugins = self._server.manager.list()
+        names = [item.name for item in plugins if shares(item.plugin.module)]
+        if names:
+            _log.warning(
+                "each worker has its own shared data and queues (used by %s): "
+                "set shared_store to have them in common",
+                ", ".join(names),
+            )
 
     def _orphaned(self, _: object) -> None:
         _log.warning("the supervisor has gone: stopping")

@@ -52,8 +52,27 @@ def test_only_guests_of_one_vm_id_share(probing: Callable[..., Any]) -> None:
     one.tell(SET, "k", "v", 0)
     assert same.tell(GET, "k")[0] == b"v"
     assert other.tell(GET, "k") == 1
-    data.drop("vm1")
-    assert same.tell(GET, "k") == 1
+
+
+def test_what_is_shared_goes_with_its_last_holder(probing: Callable[..., Any]) -> None:
+    data, queues = SharedData(), SharedQueues()
+    probe = probing(ONE, shared_data=data, shared_queues=queues)
+    for store in (data, queues):
+        store.hold("vm1")
+        store.hold("vm1")
+        store.hold("other")
+    probe.tell(SET, "k", "v", 0)
+    queues.register("vm1", b"q", lambda token: None)
+    for store in (data, queues):
+        store.release("vm1")
+        store.release("other")
+    assert probe.tell(GET, "k")[0] == b"v"
+    token = queues.resolve("vm1", b"q")
+    for store in (data, queues):
+        store.release("vm1")
+    assert probe.tell(GET, "k") == 1
+    assert queues.resolve("vm1", b"q") is None
+    assert queues.register("vm1", b"q", lambda token: None) != token
 
 
 def test_a_number_never_comes_again(probe: Any) -> None:

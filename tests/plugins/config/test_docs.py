@@ -30,7 +30,7 @@ from anywasm.plugins.config import (
 )
 from anywasm.plugins.config.units import parse_duration, parse_size
 from anywasm.server.state.memory import MemoryOptions
-from anywasm.server.state.redis import RedisOptions
+from anywasm.server.state.redis_options import RedisOptions
 
 PAGE = (Path(__file__).parents[3] / "docs" / "configuration.md").read_text("utf-8")
 

@@ -25,7 +25,7 @@ import os
 import time
 from anywasm.abi.enums import Action, BufferType
 from anywasm.engines.null.library import export, register_guest
-from anywasm.testing.null_filter import NullFilter
+from anywasm.testing.null_filter import HostCallError, NullFilter
 
 class Pid(NullFilter):
     host_functions = ("proxy_send_local_response", "proxy_set_buffer_bytes")
@@ -71,8 +71,26 @@ class Crashing(Pid):
         time.sleep(10)
         return 0
 
+class Counting(Pid):
+    """Counts its requests in shared data, and tells who has how many."""
+    host_functions = (*Pid.host_functions, "proxy_get_shared_data", "proxy_set_shared_data")
+
+    @export("i32 i32 i32 -> i32")
+    def proxy_on_request_headers(self, context, count, end):
+        while True:
+            try:
+                value, number = self.call("proxy_get_shared_data", b"n")
+            except HostCallError:
+                value, number = b"0", 0
+            try:
+                total = int(value) + 1
+                self.call("proxy_set_shared_data", b"n", b"%d" % total, number)
+            except HostCallError:
+                continue
+            return self.respond(200, (), b"%d %d" % (os.getpid(), total))
+
 def setup():
-    for guest in (Pid, Slow, Picky, Crashing):
+    for guest in (Pid, Slow, Picky, Crashing, Counting):
         register_guest(guest.__name__.lower(), guest)
 '''
 

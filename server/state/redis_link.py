@@ -1,0 +1,189 @@
+"""Connections to one Redis or Valkey server, for threads that wait for its answers."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from anywasm.core.errors import ConfigError, StateStoreError
+from anywasm.server.state.redis_options import RedisOptions
+
+T = TypeVar("T")
+
+#: Sends one command and returns its answer.
+Ask = Callable[..., Any]
+
+
+class Script:
+    """A Lua script, which the server runs at one go."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text.encode()
+        self.sha = hashlib.sha1(self.text, usedforsecurity=False).hexdigest()
+
+
+class RedisLink:
+    """Thread-safe; a connection serves one thread at a time.
+
+    It connects when it is first asked, keeps as many connections as it was asked by threads at
+    once, and connects again by itself after the server was away. It is for one process: a child
+    process opens its own.
+
+    Args:
+        what: What it is for, in messages.
+        options: Where the server is.
+
+    Raises:
+        ConfigError: When redis-py is missing, or the URL is not understood.
+    """
+
+    def __init__(self, what: str, options: RedisOptions) -> None:
+        try:
+            import redis
+            from redis.backoff import NoBackoff
+            from redis.connection import parse_url
+            from redis.retry import Retry
+        except ImportError:
+            raise ConfigError(
+                "the type redis needs redis-py, which is not installed: "
+                "pip install 'anywasm[redis]'"
+            ) from None
+        self.errors = redis.exceptions
+        self._redis = redis
+        self._what = what
+        self._timeout = options.timeout
+        self._idle: deque[Any] = deque()
+        self._closed = False
+        try:
+            self._settings: dict[str, Any] = parse_url(options.url)  # type: ignore[no-untyped-call]
+            self._class: Any = self._settings.pop("connection_class", redis.Connection)
+            # Here each call has its own deadline and makes its own second attempt.
+            self._settings |= {
+                "decode_responses": False,
+                "health_check_interval": 0,
+                "protocol": 2,
+                "retry": Retry(NoBackoff(), 0),
+            }
+            self.connection(self._timeout)
+        except (ValueError, TypeError, redis.RedisError):
+            # Not the reason: the parser's words may repeat a part of the password.
+            raise ConfigError(
+                "url: is not understood; special characters of a password must be percent-encoded"
+            ) from None
+        path = self._settings.get("path")
+        host = self._settings.get("host", "localhost")
+        self._place = path or f"{host}:{self._settings.get('port', 6379)}"
+
+    def run(self, timeout: float, work: Callable[[Ask], T], *, again: bool) -> T:
+        """Do some work over one connection.
+
+        Args:
+            timeout: Seconds for all of it, connecting included; the link's own when that is less.
+                A server that stops in the middle of an answer may take it twice.
+            work: Called with what sends a command and returns the answer.
+            again: Whether it may be done a second time, when the connection broke the first time.
+
+        Raises:
+            StateStoreError: When the server cannot be reached, refuses, or takes too long.
+        """
+        if self._closed:
+            raise StateStoreError(f"{self._what} is closed")
+        deadline = time.monotonic() + min(timeout, self._timeout)
+        errors = self.errors
+        try:
+            try:
+                return self._run(work, deadline)
+            except (errors.AuthenticationError, errors.BusyLoadingError):
+                raise
+            except errors.ConnectionError:
+                # The server may have been restarted, which ends all connections to it.
+                self._disconnect()
+                if not again:
+                    raise
+                return self._run(work, deadline)
+        except errors.TimeoutError:
+            raise self._error("took too long") from None
+        except errors.AuthenticationError:
+            raise self._error("refused the user name or password") from None
+        except (errors.RedisError, OSError, ValueError) as error:
+            raise self._error(str(error)) from None
+
+    def script(self, timeout: float, script: Script, keys: list[str], *values: Any) -> Any:
+        """Run a script; not a second time, since it may have been run when the connection broke.
+
+        Raises:
+            StateStoreError: As `run`.
+        """
+
+        def work(ask: Ask) -> Any:
+            rest = (len(keys), *keys, *values)
+            try:
+                return ask(b"EVALSHA", script.sha, *rest)
+            except self.errors.NoScriptError:
+                return ask(b"EVAL", script.text, *rest)
+
+        return self.run(timeout, work, again=False)
+
+    def close(self) -> None:
+        """Close the connections; one that is in use, once its answer is there."""
+        self._closed = True
+        self._disconnect()
+
+    def connection(self, timeout: float) -> Any:
+        """A connection of the caller's own, not connected yet."""
+        settings = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
+        return self._class(**{**self._settings, **settings})
+
+    def _error(self, reason: str) -> StateStoreError:
+        return StateStoreError(f"{self._what} ({self._place}): {reason}")
+
+    def _run(self, work: Callable[[Ask], T], deadline: float) -> T:
+        connection = self._take(deadline)
+
+        def ask(*command: Any) -> Any:
+            connection.send_command(*command)
+            if not connection.can_read(timeout=self._left(deadline)):
+                raise self._redis.TimeoutError
+            return connection.read_response()
+
+        try:
+            connection.connect()
+            result = work(ask)
+        except BaseException:
+            connection.disconnect()
+            raise
+        self._idle.append(connection)
+        if self._closed:
+            self._disconnect()
+        return result
+
+    def _take(self, deadline: float) -> Any:
+        """An idle connection that the server has not closed meanwhile, or a new one."""
+        while self._idle:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                break
+            try:
+                if not connection.can_read(timeout=0):
+                    return connection
+            except (self.errors.RedisError, OSError):
+                pass
+            connection.disconnect()
+        return self.connection(self._left(deadline))
+
+    def _left(self, deadline: float) -> float:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise self._redis.TimeoutError
+        return left
+
+    def _disconnect(self) -> None:
+        while self._idle:
+            try:
+                self._idle.pop().disconnect()
+            except IndexError:
+                return

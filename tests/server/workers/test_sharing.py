@@ -22,7 +22,7 @@ def test_workers_count_together_where_there_is_a_store(
     serving: Any, tools: Any, store: str
 ) -> None:
     server = serving("counting", shared_store={"type": "redis", "url": store})
-    totals = []
+    totals: list[int] = []
     pids: set[bytes] = set()
     with tools.load(server):
         while len(pids) < 2 or len(totals) < 10:

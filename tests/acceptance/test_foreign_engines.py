@@ -37,7 +37,7 @@ def name(request: pytest.FixtureRequest) -> str:
     """An engine whose binding is installed."""
     engine: str = request.param
     if importlib.util.find_spec(BINDINGS[engine]) is None:
-        pytest.skip(f"{BINDINGS[engine]} has no wheel for this interpreter")
+        pytest.skip(f"{BINDINGS[engine]} is not installed: it has no wheel for this interpreter")
     return engine
 
 
@@ -63,8 +63,10 @@ def site(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_it_complies(name: str, site: Path) -> None:
     tests = EXAMPLES / f"anywasm-{name}" / "tests"
-    options = ["-q", "-p", "no:cacheprovider", "--timeout=120", "--rootdir", str(tests)]
-    done = run(site, "pytest", *options, "-c", os.devnull, str(tests))
+    # As where wasmtime is not installed, which could assemble guests that are not in the store.
+    (site / "no_assembler.py").write_text("import sys\nsys.modules['wasmtime'] = None\n")
+    options = ["-q", "-p", "no:cacheprovider", "-p", "no_assembler", "--timeout=120"]
+    done = run(site, "pytest", *options, "--rootdir", str(tests), "-c", os.devnull, str(tests))
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     assert "skipped" not in done.stdout.splitlines()[-1]
 

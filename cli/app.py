@@ -9,6 +9,7 @@ import typer
 from anywasm.cli.bench import bench
 from anywasm.cli.cache import cache
 from anywasm.cli.check import check
+from anywasm.cli.conformance import conformance
 from anywasm.cli.demo import demo
 from anywasm.cli.engines import engines
 from anywasm.cli.errors import Commands
@@ -55,6 +56,7 @@ app.command()(check)
 app.command()(engines)
 app.command()(inspect)
 app.command()(golden)
+app.command()(conformance)
 app.command()(bench)
 app.add_typer(cache)
 app.command(hidden=True)(worker)

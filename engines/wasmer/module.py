@@ -13,7 +13,7 @@ from anywasm.core.limits import ResourceLimits
 from anywasm.core.metering import MeteredGate, MeteringPlan
 from anywasm.core.module import Module
 from anywasm.core.store import Store
-from anywasm.core.types import FuncType, GlobalType, ImportType
+from anywasm.core.types import FuncType, GlobalType, ImportType, TableType, ValueType
 from anywasm.engines.fastcall import gate_lock
 from anywasm.engines.wasmer.calls import bind_host
 from anywasm.engines.wasmer.errors import is_native, is_trap, plain_frame, trap
@@ -93,12 +93,20 @@ class WasmerModule(Module):
         shared = cast(WasmerStore, store)
         if not shared.gate.acquire(False):
             shared.gate.refuse()
+        dangling = False
         try:
             shared.gate.check_usable()
             native = self._native_in(shared.native)
             return self._start(shared, native, imports, limits, shared=True)
+        except LinkError:
+            raise
+        except BaseException:
+            dangling = self._may_leave_functions
+            raise
         finally:
             shared.gate.release()
+            if dangling:
+                shared.close()
 
     def _start(
         self,
@@ -138,6 +146,20 @@ class WasmerModule(Module):
                 raise LinkError(text) from error
             raise InstantiationError(text) from error
         return WasmerInstance(self, store, self._binding, instance, shared=shared)
+
+    @property
+    def _may_leave_functions(self) -> bool:
+        """Whether the module's functions can outlive an instance that did not start.
+
+        wasmer frees that instance at once, and calling what it left in a table would run freed
+        code: the store is closed before anyone can.
+        """
+        return any(
+            isinstance(item.type, TableType)
+            or (isinstance(item.type, GlobalType) and item.type.value is ValueType.FUNCREF)
+            or (isinstance(item.type, FuncType) and ValueType.FUNCREF in item.type.params)
+            for item in self.imports
+        )
 
     def _extern(self, store: WasmerStore, wanted: ImportType, value: Any) -> Any:
         """What the binding takes for an import."""

@@ -60,6 +60,9 @@ class WasmerVM(VM):
     """Runs WebAssembly with wasmer 2.1 and Cranelift, through wasmer-python 1.1.
 
     The binding holds the GIL around guest code and ties every object to the thread that made it.
+    It frees an instance that does not start although its functions may be in a table of others;
+    so a store in which that happened is closed.
+
     It can neither stop guest code nor limit its memory, which is therefore metered (see
     `anywasm.core.metering`).
     """

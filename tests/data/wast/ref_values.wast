@@ -1,0 +1,28 @@
+;; References as arguments and results, and in tables.
+
+(module
+  (table $objects 2 externref)
+  (table $functions 1 4 funcref)
+  (elem declare func $seven)
+  (func $seven (export "seven") (result i32) i32.const 7)
+  (func (export "same") (param externref) (result externref) local.get 0)
+  (func (export "put") (param externref) (table.set $objects (i32.const 1) (local.get 0)))
+  (func (export "take") (param i32) (result externref) (table.get $objects (local.get 0)))
+  (func (export "function") (result funcref) ref.func $seven)
+  (func (export "null") (result funcref) ref.null func)
+  (func (export "is null") (param funcref) (result i32) local.get 0 ref.is_null)
+  (func (export "grow") (result i32) ref.func $seven i32.const 2 table.grow $functions)
+  (func (export "call") (param i32) (result i32) local.get 0 call_indirect $functions (result i32)))
+
+(assert_return (invoke "same" (ref.extern 3)) (ref.extern 3))
+(assert_return (invoke "same" (ref.null extern)) (ref.null extern))
+(invoke "put" (ref.extern 9))
+(assert_return (invoke "take" (i32.const 1)) (ref.extern 9))
+(assert_return (invoke "take" (i32.const 0)) (ref.null extern))
+(assert_trap (invoke "take" (i32.const 2)) "out of bounds table access")
+(assert_return (invoke "function") (ref.func))
+(assert_return (invoke "null") (ref.null func))
+(assert_return (invoke "is null" (ref.null func)) (i32.const 1))
+(assert_return (invoke "grow") (i32.const 1))
+(assert_return (invoke "call" (i32.const 2)) (i32.const 7))
+(assert_trap (invoke "call" (i32.const 0)) "uninitialized element")

@@ -64,7 +64,7 @@ def conformance(
     ] = None,
     seconds: Annotated[
         float, typer.Option(min=1, help="How long a script may take on an engine.")
-    ] = 60,
+    ] = 120,
     jobs: Annotated[int, typer.Option(min=1, help="How many scripts run at the same time.")] = 2,
 ) -> None:
     """Run the WebAssembly specification's tests, or others in their format, on engines.

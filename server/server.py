@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import socket
+import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -29,6 +31,8 @@ from anywasm.server.listeners import listen
 from anywasm.server.loop_home import LoopHome
 from anywasm.server.loops import run_loop, stop_signal
 from anywasm.server.metrics import Metrics
+from anywasm.server.reload import reload_plugins
+from anywasm.server.service_manager import tell_manager
 from anywasm.server.services import close_services, make_cluster, make_services
 from anywasm.server.state import open_state_store
 from anywasm.server.upstream import UpstreamClusters
@@ -63,6 +67,7 @@ class Server:
         self._places = FilterPlaces()
         self._stores: dict[str, StateStore] = {}
         self._access_logs: list[AccessLog] = []
+        self._reloading = threading.Lock()
         self._executor = ThreadPoolExecutor(WAITING_THREADS, "anywasm-wait")
         self._watcher: PluginWatcher | None = None
         self._poller: PluginPoller | None = None
@@ -76,26 +81,44 @@ class Server:
         """Where each listener listens: address and port, or the path of a Unix socket."""
         return {name: listener.addresses for name, listener in self.listeners.items()}
 
-    def run(self, started: Callable[[Server], None] | None = None) -> None:
-        """Serve until SIGTERM or SIGINT, then stop gracefully.
+    def run(
+        self,
+        started: Callable[[Server], None] | None = None,
+        reload: Callable[[], AppConfig] | None = None,
+    ) -> None:
+        """Serve until SIGTERM or SIGINT, then stop gracefully. SIGHUP reloads plugins.
 
         Args:
             started: Called once everything serves.
+            reload: Reads the configuration again; by default modules alone are read again.
 
         Raises:
             AnyWasmError: When something cannot be started; everything is stopped again.
         """
-        run_loop(self._run(started))
+        run_loop(self._run(started, reload))
 
-    async def _run(self, started: Callable[[Server], None] | None) -> None:
+    async def _run(
+        self,
+        started: Callable[[Server], None] | None,
+        reload: Callable[[], AppConfig] | None,
+    ) -> None:
         stopping = stop_signal()
+        loop = asyncio.get_running_loop()
+
+        def hang_up() -> None:
+            if hasattr(self, "administration") and self.administration.ready:
+                loop.run_in_executor(self._executor, self._reload, reload)
+
+        loop.add_signal_handler(signal.SIGHUP, hang_up)
         try:
             await self.start()
             if started is not None:
                 started(self)
+            tell_manager("READY=1")
             await stopping.wait()
             _log.info("stopping: running requests have %.0f s", self.config.drain_timeout)
         finally:
+            tell_manager("STOPPING=1")
             await self.stop()
 
     async def start(self) -> None:
@@ -144,6 +167,20 @@ class Server:
             await self.admin.start()
             _log.info("management API on %s", self.admin.address)
         self.administration.ready = True
+
+    def _reload(self, read: Callable[[], AppConfig] | None) -> None:
+        with self._reloading:
+            tell_manager("RELOADING=1")
+            old = self.config
+            try:
+                new = old if read is None else read()
+                reload_plugins(self.manager, old, new)
+                self.config = old.model_copy(update={"plugins": new.plugins})
+                _log.info("reloaded")
+            except AnyWasmError as error:
+                _log.error("the reload has failed, what served before serves on: %s", error)
+            finally:
+                tell_manager("READY=1")
 
     def _load(self, plugin: PluginConfig) -> None:
         try:

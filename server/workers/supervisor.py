@@ -16,8 +16,8 @@ from anywasm.server.admin.app import make_app
 from anywasm.server.admin.listener import AdminListener
 from anywasm.server.listeners import bind, remove_socket
 from anywasm.server.loops import run_loop, stop_signal
+from anywasm.server.service_manager import tell_manager
 from anywasm.server.workers.fleet import Fleet
-from anywasm.server.workers.manager import tell_manager
 from anywasm.server.workers.process import GRACE, LINGER, WorkerProcess
 from anywasm.server.workers.settings import WorkerSettings
 from anywasm.server.workers.slot import WorkerSlot

@@ -65,6 +65,28 @@ def test_it_serves_until_it_is_told_to_stop(serving: Serving, config: Config, nu
         assert server.process.stdout.read() == ""
 
 
+def test_a_hang_up_takes_up_the_plugins(serving: Serving, config: Config) -> None:
+    path = config()
+    with serving("start", "-c", str(path)) as server:
+        port = server.port()
+        data = json.loads(path.read_text())
+        changed = [data["plugins"][1], {**data["plugins"][0], "name": "other"}]
+        path.write_text(json.dumps({**data, "plugins": changed, "log_level": "debug"}))
+        os.kill(server.process.pid, signal.SIGHUP)
+        server.until("changes of log_level take effect after a restart")
+        server.until('"reloaded"')
+        text = "".join(server.lines)
+        assert "plugin other: added" in text
+        assert "plugin function_1: uninstalled" in text
+        assert server.ask(port, "/?name=book1", ID)[:2] == (200, ANSWER)
+        path.write_text("{")
+        os.kill(server.process.pid, signal.SIGHUP)
+        server.until("the reload has failed")
+        assert server.ask(port, "/?name=book1", ID)[0] == 200
+        server.process.terminate()
+        assert server.process.wait(30) == 0
+
+
 def test_json_log_is_an_object_per_line_and_names_the_plugin(
     serving: Serving, config: Config
 ) -> None:

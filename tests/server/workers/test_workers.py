@@ -164,12 +164,15 @@ def test_what_cannot_be_started_is_told_as_by_one_process(
     assert "Traceback" not in result.stderr
 
 
-def test_systemd_is_told(serving: Any, tools: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_systemd_is_told(
+    serving: Any, tools: Any, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tools.folder / "n"))
         manager.settimeout(30)
         monkeypatch.setenv("NOTIFY_SOCKET", str(tools.folder / "n"))
-        server = serving()
+        server = serving(workers=workers)
         assert manager.recv(100) == b"READY=1"
         server.signal(signal.SIGHUP)
         assert manager.recv(100).startswith(b"RELOADING=1\nMONOTONIC_USEC=")

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 #: An address and a port.
 Endpoint = tuple[str, int]
 
 
-@dataclass(slots=True)
 class StreamInfo:
     """The facts behind the stream's properties. Sizes in bytes, times in nanoseconds.
 
@@ -35,23 +32,26 @@ class StreamInfo:
         filter_state: What guests have set (`proxy_set_property`), by name.
     """
 
-    start_time: int = 0
-    protocol: str = "HTTP/1.1"
+    # Defaults of the class: one is made per stream, and most of it stays as it is.
+    start_time = 0
+    protocol = "HTTP/1.1"
     duration: int | None = None
-    request_size: int = 0
-    response_size: int = 0
+    request_size = 0
+    response_size = 0
     source: Endpoint | None = None
     destination: Endpoint | None = None
-    connection_id: int = 0
+    connection_id = 0
     tls_version: str | None = None
-    server_name: str = ""
+    server_name = ""
     upstream: Endpoint | None = None
     upstream_local: Endpoint | None = None
     response_code: int | None = None
     response_code_details: str | None = None
-    response_flags: int = 0
+    response_flags = 0
     route_name: str | None = None
     cluster_name: str | None = None
     virtual_host_name: str | None = None
     node_id: str | None = None
-    filter_state: dict[bytes, bytes] = field(default_factory=dict)
+
+    def __init__(self) -> None:
+        self.filter_state: dict[bytes, bytes] = {}

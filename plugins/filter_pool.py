@@ -255,7 +255,11 @@ class FilterPool:
         """Note that a stream has ended."""
         with self._lock:
             slot.streams -= 1
-            if slot.streams or slot not in self._slots:
+            if slot.streams:
+                return
+            if slot.guest.failed is None and not self._closed and len(self._slots) <= self._size:
+                return  # as nearly always: it is needed
+            if slot not in self._slots:
                 return
             # A broken one that nobody has noted yet goes when the next stream comes.
             broken = slot.guest.failed is not None

@@ -61,9 +61,6 @@ class FilterChain:
         request_way: Where the request enters them.
         response_way: Where the response enters them.
         tunnel: For a client that may switch protocols.
-        timers: What ends it when it takes too long.
-        request_holds: Why the client has to wait.
-        response_holds: Why the upstream has to wait.
         request_may_change: Whether a filter may change the request's body.
         response_may_change: Whether a filter may change the response's body.
         deciding: Whether the request goes on; not any more once the host or a filter answers it.
@@ -93,6 +90,9 @@ class FilterChain:
     _responding = False
     _cutting = False
     _routed_for: bytes | None = None
+    _timers: StreamTimers | None = None
+    _request_holds: Holds | None = None
+    _response_holds: Holds | None = None
 
     def __init__(self, listener: FilterListener, exchange: HttpExchange) -> None:
         self.listener = listener
@@ -108,23 +108,43 @@ class FilterChain:
         if not listener.use_remote_address:
             # Like Envoy, which lets lists of addresses go by what the proxy before it tells.
             source = forwarded_source(self.request) or source
-        self.info = StreamInfo(
-            time.time_ns(),
-            "HTTP/" + exchange.http_version,
-            source=source,
-            destination=exchange.local_address,
-            connection_id=exchange.connection_id,
-            virtual_host_name=listener.virtual_host,
-            node_id=listener.node_id,
-        )
+        info = self.info = StreamInfo()
+        info.start_time = time.time_ns()
+        if exchange.http_version != "1.1":
+            info.protocol = "HTTP/" + exchange.http_version
+        info.source = source
+        info.destination = exchange.local_address
+        info.connection_id = exchange.connection_id
+        info.virtual_host_name = listener.virtual_host
+        info.node_id = listener.node_id
         self.stages: list[FilterStage] = []
-        self._router = Router(self)
-        self._downstream = Downstream(self, exchange)
-        self.timers = StreamTimers(self, listener.loop)
-        self.request_holds = Holds(exchange)
-        self.response_holds = Holds(self._router)
-        self.request_way: Sink = self._router
-        self.response_way: Sink = self._downstream
+        self.request_way: Sink
+        self.response_way: Sink
+        self.request_way = self._router = Router(self)
+        self.response_way = self._downstream = Downstream(self, exchange)
+
+    # --- what few streams need ---
+
+    @property
+    def timers(self) -> StreamTimers:
+        """What ends it when it takes too long."""
+        if self._timers is None:
+            self._timers = StreamTimers(self, self.listener.loop)
+        return self._timers
+
+    @property
+    def request_holds(self) -> Holds:
+        """Why the client has to wait."""
+        if self._request_holds is None:
+            self._request_holds = Holds(self._exchange)
+        return self._request_holds
+
+    @property
+    def response_holds(self) -> Holds:
+        """Why the upstream has to wait."""
+        if self._response_holds is None:
+            self._response_holds = Holds(self._router)
+        return self._response_holds
 
     # --- as a RequestHandler ---
 
@@ -356,7 +376,8 @@ class FilterChain:
         self.deciding = False
         self._responding = True
         self.info.response_code_details = details
-        self.timers.cancel()
+        if self._timers is not None:
+            self._timers.cancel()
         self._router.abandon()
 
     def _cut(self, details: str) -> None:
@@ -385,7 +406,8 @@ class FilterChain:
         self.finished = True
         self.deciding = False
         self.listener.idle.discard(self)
-        self.timers.cancel()
+        if self._timers is not None:
+            self._timers.cancel()
         self._router.abandon()
         taken = time.monotonic() - self._began
         self.info.duration = int(taken * 1e9)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-import uuid
 from collections.abc import Iterable
+from random import getrandbits
 from typing import TYPE_CHECKING
 
 from anywasm.abi.headers import HeaderMap
@@ -29,6 +29,8 @@ _CONNECTION = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"up
 #: What no request of a filter chain brings to the upstream as a header: the host is `:authority`,
 #: and the timeout is the route's.
 _NOT_FORWARDED = HOP_BY_HOP | {b"host", b"x-envoy-expected-rq-timeout-ms"}
+_UUID_MASK = ~(0xF << 76 | 0x3 << 62)
+_UUID_BITS = 0x4 << 76 | 0x2 << 62
 #: Longer numbers are no lengths, and Python refuses to read very long ones.
 _MOST_DIGITS = 18
 
@@ -56,7 +58,7 @@ def request_headers(exchange: HttpExchange, listener: FilterListener, upgrade: b
         (b":scheme", scheme),
     ]
     trusts = not listener.use_remote_address
-    options: frozenset[bytes] = frozenset()
+    options: frozenset[bytes] | None = None
     forwarded: list[bytes] | None = None
     forwarded_at = 0
     has_scheme = has_id = False
@@ -82,10 +84,10 @@ def request_headers(exchange: HttpExchange, listener: FilterListener, upgrade: b
         elif upgrade and name in (b"connection", b"upgrade"):
             pairs.append(pair)
         elif name == b"connection":
-            options |= connection_options((pair,))
-    address = exchange.peer_address
-    if not trusts and address is not None:
-        client = address[0].encode()
+            named = connection_options((pair,))
+            options = named if options is None else options | named
+    client = exchange.client
+    if not trusts and client is not None:
         if forwarded is None:
             pairs.append((b"x-forwarded-for", client))
         else:
@@ -95,10 +97,16 @@ def request_headers(exchange: HttpExchange, listener: FilterListener, upgrade: b
     if not has_scheme:
         pairs.append((b"x-forwarded-proto", scheme))
     if listener.generate_request_id and not has_id:
-        pairs.append((b"x-request-id", str(uuid.uuid4()).encode()))
+        pairs.append((b"x-request-id", request_id()))
     headers = HeaderMap()
     headers.pairs = [p for p in pairs if p[0] not in options] if options else pairs
     return headers
+
+
+def request_id() -> bytes:
+    """A random UUID (RFC 9562, version 4). It has to be unique, not secret."""
+    digits = b"%032x" % (getrandbits(128) & _UUID_MASK | _UUID_BITS)
+    return b"-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 
 def forwarded_source(headers: HeaderMap) -> tuple[str, int] | None:

@@ -161,6 +161,8 @@ class Router:
                 # A route's timeout is for answers; what was switched to may last.
                 chain.timers.arm(None)
                 chain.tunnel.agreed(self._stream)
+        if end_stream:
+            self._stream = None
         info.response_code_details = "via_upstream"
         taken = int((time.monotonic() - self._begun_at) * 1000)
         answer = response_headers(status, headers)
@@ -169,10 +171,14 @@ class Router:
 
     def on_response_data(self, data: bytes, end_stream: bool) -> None:
         """Let a piece of its body in."""
+        if end_stream:
+            # It is whole: the end of the exchange must not reset it, and its connection with it.
+            self._stream = None
         self._chain.respond_data(data, end_stream)
 
     def on_response_trailers(self, trailers: Headers) -> None:
         """Let its trailers in."""
+        self._stream = None
         self._chain.respond_trailers(HeaderMap(trailers))
 
     def on_upstream_unwritable(self) -> None:

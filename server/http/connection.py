@@ -47,6 +47,7 @@ class HttpConnection(asyncio.Protocol):
         current: The exchange under way.
         write_paused: The transport holds more than `high_water` unsent bytes.
         peer_address: The client's address and port; None on a Unix socket.
+        client: The address alone, as headers tell it.
         local_address: The server's address and port; None on a Unix socket.
         is_tls: Whether the transport is encrypted.
     """
@@ -68,6 +69,7 @@ class HttpConnection(asyncio.Protocol):
         "_transport",
         "_watch",
         "_writelines",
+        "client",
         "current",
         "id",
         "is_tls",
@@ -109,6 +111,7 @@ class HttpConnection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=limits.high_water, low=limits.low_water)
         self._writelines = writelines_of(self._transport)
         self.peer_address = _address(transport.get_extra_info("peername"))
+        self.client = None if self.peer_address is None else self.peer_address[0].encode()
         self.local_address = _address(transport.get_extra_info("sockname"))
         self.is_tls = transport.get_extra_info("ssl_object") is not None
         self._counters.connections += 1

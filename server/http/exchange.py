@@ -105,6 +105,11 @@ class HttpExchange(Request):
         return self._connection.peer_address
 
     @property
+    def client(self) -> bytes | None:
+        """The client's address without its port, as headers tell it; None on a Unix socket."""
+        return self._connection.client
+
+    @property
     def local_address(self) -> tuple[str, int] | None:
         """The address and port that the client connected to; None on a Unix socket."""
         return self._connection.local_address

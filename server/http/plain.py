@@ -44,13 +44,15 @@ def parse_plain(data: bytes, max_headers: int) -> tuple[bytes, bytes, Headers] |
         # Every line but the first and the last is a header, and all controls are line ends.
         or data.count(b"\n") != count + 2
         or len(data.translate(None, _CONTROLS)) != len(data) - 2 * count - 4
-        # Whitespace around a value, which would have to be removed.
-        or b" \r" in data
-        or b":  " in data
+        # Whitespace around a value, which would have to be removed. (`in` is slower for bytes: it
+        # looks for a number first.)
+        or data.find(b" \r") >= 0
+        or data.find(b":  ") >= 0
         or data.count(b"\nHost:") + data.count(b"\nhost:") != 1
     ):
         return None
-    if b"onnection:" in data and data.count(b"onnection:") != (
+    connections = data.count(b"onnection:")
+    if connections and connections != (
         data.count(b"\nConnection: keep-alive\r") + data.count(b"\nconnection: keep-alive\r")
     ):
         return None

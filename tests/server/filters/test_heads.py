@@ -9,6 +9,15 @@ import pytest
 
 Chained = Callable[..., Any]
 
+#: How an upstream's answer can end, by the path that is asked for.
+ENDS = {
+    "/empty": b"content-length: 0\r\n\r\n",
+    "/length": b"content-length: 2\r\n\r\nok",
+    "/chunked": b"transfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    "/trailers": b"transfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nt: 1\r\n\r\n",
+    "/last": b"content-length: 2\r\n\r\nok",
+}
+
 
 def received(wire: Any) -> tuple[str, list[tuple[str, str]]]:
     """Request line and headers that the echoing upstream got."""
@@ -153,3 +162,16 @@ def test_a_path_that_a_filter_sets_is_routed_anew(chained: Chained) -> None:
     # The path "/b d" is no `/direct` any more.
     chain = chained("a")
     assert chain.ask("/direct", headers={"x-a": "1P"}).status == 503
+
+
+def test_whole_answers_leave_the_upstream_connection_open(chained: Chained) -> None:
+    def serve(wire: Any) -> None:
+        while (head := wire.head()) is not None:
+            path = head.line.split()[1]
+            wire.send(b"HTTP/1.1 200 OK\r\n" + ENDS[path])
+
+    chain = chained("a", serve)
+    for path in ENDS:
+        assert chain.ask(path).status == 200
+    counters = chain.running.server.clusters.get("up").counters
+    assert (counters.requests, counters.connects) == (len(ENDS), 1)

@@ -37,6 +37,7 @@ class _Call(NamedTuple):
 
     root: RootContext
     run: Any
+    size: int
 
 
 class Callouts:
@@ -46,6 +47,7 @@ class Callouts:
         self._guest = guest
         self._calls: dict[int, _Call] = {}
         self._last = [_HTTP, _GRPC_CALL, _GRPC_STREAM, _REDIS]
+        self._bytes = 0
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -56,8 +58,11 @@ class Callouts:
         kind: int,
         refusal: Status,
         begin: Callable[[int], Cancellable | None],
+        size: int,
     ) -> int | Status:
-        if len(self._calls) >= MAX_CALLS:
+        """Begin a call that has the host hold `size` bytes until it ends."""
+        most = self._guest.services.limits.calls_bytes
+        if len(self._calls) >= MAX_CALLS or self._bytes + size > most:
             return Status.INTERNAL_FAILURE
         number = self._last[kind]
         while True:
@@ -68,17 +73,27 @@ class Callouts:
         if begun is None:
             return refusal
         self._last[kind] = number
-        self._calls[number] = _Call(root, begun)
+        self._calls[number] = _Call(root, begun, size)
+        self._bytes += size
         return number
+
+    def _end(self, number: int) -> _Call | None:
+        call = self._calls.pop(number, None)
+        if call is not None:
+            self._bytes -= call.size
+        return call
 
     def cancel(self, root: RootContext) -> None:
         """Cancel what `root` waits for; nothing of it is delivered any more."""
         for number in [number for number, call in self._calls.items() if call.root is root]:
-            self._calls.pop(number).run.cancel()
+            ended = self._end(number)
+            if ended is not None:
+                ended.run.cancel()
 
     def close(self) -> None:
         """Cancel everything; nothing is delivered any more."""
         calls, self._calls = self._calls, {}
+        self._bytes = 0
         for call in calls.values():
             call.run.cancel()
 
@@ -96,11 +111,12 @@ class Callouts:
 
             return caller.call(call, arrived)
 
-        return self._begin(root, _HTTP, Status.BAD_ARGUMENT, begin)
+        size = len(call.body) + _size(call.headers) + _size(call.trailers)
+        return self._begin(root, _HTTP, Status.BAD_ARGUMENT, begin, size)
 
     def _http_response(self, root: RootContext, id: int, response: HttpCallResponse) -> None:
         callback = self._guest.callbacks.on_http_call_response
-        if self._calls.pop(id, None) is None or callback is None:
+        if self._end(id) is None or callback is None:
             return
         trailers = HeaderMap(response.trailers) if response.trailers else None
         root.maps[MapType.HTTP_CALL_RESPONSE_HEADERS] = HeaderMap(response.headers)
@@ -135,7 +151,8 @@ class Callouts:
         def begin(number: int) -> Cancellable | None:
             return caller.call(target, message, timeout, _GrpcEvents(self, root, number))
 
-        return self._begin(root, _GRPC_CALL, Status.PARSE_FAILURE, begin)
+        size = len(message) + _size(target.metadata)
+        return self._begin(root, _GRPC_CALL, Status.PARSE_FAILURE, begin, size)
 
     def grpc_stream(self, root: RootContext, target: GrpcTarget) -> int | Status:
         """Open a stream; its id, or PARSE_FAILURE for an upstream that is not understood."""
@@ -146,7 +163,8 @@ class Callouts:
         def begin(number: int) -> Cancellable | None:
             return caller.stream(target, _GrpcEvents(self, root, number))
 
-        return self._begin(root, _GRPC_STREAM, Status.PARSE_FAILURE, begin)
+        size = _size(target.metadata)
+        return self._begin(root, _GRPC_STREAM, Status.PARSE_FAILURE, begin, size)
 
     def grpc_send(self, id: int, message: bytes, end_stream: bool) -> Status | None:
         """Send on a stream; BAD_ARGUMENT for another kind of call, NOT_FOUND for none."""
@@ -172,7 +190,7 @@ class Callouts:
         """Cancel a call or reset a stream; nothing of it is delivered any more."""
         if id % _STEP not in (_GRPC_CALL, _GRPC_STREAM):
             return Status.BAD_ARGUMENT
-        call = self._calls.pop(id, None)
+        call = self._end(id)
         if call is None:
             return Status.NOT_FOUND
         call.run.cancel()
@@ -201,7 +219,7 @@ class Callouts:
         if id not in self._calls:
             return
         if id % _STEP == _GRPC_CALL:
-            del self._calls[id]
+            self._end(id)
         callback = self._guest.callbacks.on_grpc_receive
         if callback is None:
             return
@@ -213,7 +231,7 @@ class Callouts:
 
     def grpc_closed(self, root: RootContext, id: int, status: int, message: str) -> None:
         """Deliver the end of a stream, or the failure of a unary call."""
-        if self._calls.pop(id, None) is None:
+        if self._end(id) is None:
             return
         callback = self._guest.callbacks.on_grpc_close
         if callback is not None:
@@ -237,17 +255,21 @@ class Callouts:
 
             return caller.call(cluster, query, arrived, owner=root.plugin.name)
 
-        return self._begin(root, _REDIS, Status.BAD_ARGUMENT, begin)
+        return self._begin(root, _REDIS, Status.BAD_ARGUMENT, begin, len(query))
 
     def _redis_response(self, root: RootContext, id: int, status: int, answer: bytes) -> None:
         callback = self._guest.callbacks.on_redis_call_response
-        if self._calls.pop(id, None) is None or callback is None:
+        if self._end(id) is None or callback is None:
             return
         root.buffers[BufferType.REDIS_CALL_RESPONSE] = Buffer(answer, writable=False)
         try:
             self._guest.call(root, callback, root.id, id, status, len(answer))
         finally:
             root.buffers[BufferType.REDIS_CALL_RESPONSE] = None
+
+
+def _size(pairs: tuple[Pair, ...]) -> int:
+    return sum(len(name) + len(value) for name, value in pairs)
 
 
 class _GrpcEvents:

@@ -16,8 +16,10 @@ class AbiLimits:
         pairs: Headers or trailers in one map.
         pairs_bytes: Bytes of one map, serialized or added up.
         buffer_bytes: Bytes of one body or other buffer, after a guest has written to it.
+        calls_bytes: Bytes that the calls of one instance under way have sent, together.
     """
 
     pairs: int = MAX_PAIRS
     pairs_bytes: int = MAX_BYTES
     buffer_bytes: int = MAX_BUFFER
+    calls_bytes: int = 64 * 1024 * 1024

@@ -41,7 +41,7 @@ def make_services(
         shared_queues=shared.queues,
         shared_waits=shared.waits,
         metrics=GuestMetrics(limits.metrics),
-        limits=AbiLimits(limits.pairs, limits.pairs_bytes, limits.buffer_bytes),
+        limits=AbiLimits(limits.pairs, limits.pairs_bytes, limits.buffer_bytes, limits.calls_bytes),
     )
 
 

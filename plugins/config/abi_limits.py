@@ -31,5 +31,7 @@ class AbiLimitsConfig(Model):
     """Bytes of such a map."""
     buffer_bytes: Size = buffer.MAX_BUFFER
     """Bytes of a body that a guest has written to."""
+    calls_bytes: Size = 64 * 1024 * 1024
+    """Bytes that one instance's HTTP, gRPC and Redis calls under way have sent, together."""
     call_body_bytes: Size = 10 * 1024 * 1024
     """Bytes of one answer to a guest's HTTP, gRPC or Redis call; past it the call fails."""

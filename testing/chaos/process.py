@@ -91,9 +91,21 @@ class ServerProcess:
         """
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self._management + path, data)
-        with urllib.request.urlopen(request, timeout=30) as response:
-            text: str = response.read().decode()
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:
+                text: str = response.read().decode()
+        except urllib.error.HTTPError as error:
+            error.close()
+            raise
         return text
+
+    def complete(self) -> bool:
+        """Whether all workers serve; one process alone is all of them."""
+        try:
+            told = json.loads(self.ask("/readyz"))
+        except OSError:
+            return False
+        return all(worker["state"] == "ready" for worker in told.get("workers", ()))
 
     def check(self) -> None:
         """Look whether it still runs.

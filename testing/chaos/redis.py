@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import subprocess
 from pathlib import Path
@@ -37,15 +38,19 @@ class Redis:
         self._process = subprocess.Popen(  # noqa: ASYNC220 (as quick as it gets)
             self._command, cwd=self._folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
+        answer = b""
         for _ in range(200):
             try:
                 reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
             except OSError:
                 await asyncio.sleep(0.05)
                 continue
-            writer.write(b"SET key value\r\n")
-            answer = await reader.readline()
+            with contextlib.suppress(OSError):
+                writer.write(b"SET key value\r\n")
+                answer = await reader.readline()
             writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
             if answer == b"+OK\r\n":
                 return
         raise ConnectionError(f"{self._command[0]} does not answer on port {self._port}")

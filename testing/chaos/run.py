@@ -25,6 +25,9 @@ _HARM = 0.1
 _PATIENCE = 30.0
 #: Seconds after which a killed worker's connections must be gone.
 _AFTER_KILL = 1.0
+#: Seconds that all workers must have served before another one is killed, and before a change that
+#: the management API refuses is held against it.
+_AFTER_CHANGE = 3.0
 #: What may be held at the end beyond what was held before the load: pools of threads that have
 #: grown to their size, connections that idle.
 _MORE_FILES, _MORE_THREADS = 40, 120
@@ -44,9 +47,10 @@ class Chaos:
         self._settings = settings
         self._tell = tell
         self._world = World(settings, folder)
-        self._verdict = Verdict(settings)
+        self._verdict = Verdict(settings, tell=tell)
         self._ending = 0.0
         self._killed_at = -_PATIENCE
+        self._incomplete_at = -_PATIENCE
         self._sequence = 0
 
     async def run(self) -> Verdict:
@@ -161,7 +165,11 @@ class Chaos:
         try:
             await asyncio.to_thread(self._world.server.ask, "/wasm/update", change)
         except OSError as error:
-            self._verdict.object(f"changing the instances of {name} to {number}: {error}")
+            if self._all_serve_since() > _AFTER_CHANGE:
+                self._verdict.object(f"changing the instances of {name} to {number}: {error}")
+            else:
+                # It takes all workers, or none.
+                self._verdict.events["change refused for a missing worker"] += 1
 
     async def _restart_redis(self, chance: random.Random) -> None:
         self._verdict.events["Redis restarted"] += 1
@@ -171,12 +179,16 @@ class Chaos:
         await self._world.redis.start()
 
     async def _kill_worker(self, chance: random.Random) -> None:
+        if self._all_serve_since() < _AFTER_CHANGE:
+            return  # one of them always serves
         workers = self._world.server.workers
-        if len(workers) < self._settings.workers:
-            return  # the last one is not back yet
         self._verdict.events["worker killed"] += 1
-        self._killed_at = time.monotonic()
+        self._killed_at = self._incomplete_at = time.monotonic()
         os.kill(chance.choice(workers), signal.SIGKILL)
+
+    def _all_serve_since(self) -> float:
+        """For how many seconds all workers have been there."""
+        return time.monotonic() - self._incomplete_at
 
     async def _watch(self, began: float) -> None:
         """Take samples, and tell how it goes."""
@@ -187,6 +199,8 @@ class Chaos:
             now = time.monotonic()
             held = self._world.server.holdings()
             self._verdict.samples.append((now - began, held))
+            if not await asyncio.to_thread(self._world.server.complete):
+                self._incomplete_at = now
             if now - told >= 10:
                 told = now
                 verdict = self._verdict

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 
 
 async def serve_echo(port: int) -> asyncio.Server:
@@ -13,7 +14,7 @@ async def serve_echo(port: int) -> asyncio.Server:
 
 async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-        for turn in range(1_000_000_000):
+        for turn in itertools.count():
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
             body = await _body(reader, head)
             if turn % 2:
@@ -24,6 +25,8 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
                 writer.write(b"HTTP/1.1 200 OK\r\n" + length + body)
             await writer.drain()
     writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
 
 
 async def _body(reader: asyncio.StreamReader, head: bytes) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from anywasm.testing.chaos.process import Holdings
@@ -27,6 +27,7 @@ class Verdict:
         lost: Requests without an answer that should have had one.
         objections: What was wrong, in words; none is a good run.
         samples: Seconds since the start, and what the server held then.
+        tell: Told what was wrong when it happens.
     """
 
     settings: Settings
@@ -38,11 +39,13 @@ class Verdict:
     lost: int = 0
     objections: list[str] = field(default_factory=list)
     samples: list[tuple[float, Holdings]] = field(default_factory=list)
+    tell: Callable[[str], None] = field(default=lambda line: None, repr=False)
 
     def object(self, what: str) -> None:
-        """Note that something was wrong."""
+        """Note, and tell at once, that something was wrong."""
         if len(self.objections) < _MOST_OBJECTIONS:
             self.objections.append(what)
+            self.tell(f"WRONG: {what}")
 
     @property
     def good(self) -> bool:

@@ -12,6 +12,7 @@ import pytest
 
 from anywasm.abi import callouts
 from anywasm.abi.calls import HttpCall, HttpCallResponse, RedisServer
+from anywasm.abi.limits import AbiLimits
 from anywasm.abi.pairs import encode_pairs
 from anywasm.abi.plugin import PluginIdentity
 from anywasm.core.errors import TrapError
@@ -151,6 +152,16 @@ def test_a_flood_of_calls_ends(
     assert caller.tell(CALL, "up", HEAD, "", "", 0) == 10
     upstream.calls[50].answer(RESPONSE)
     assert caller.tell(CALL, "up", HEAD, "", "", 0) == (404,)
+
+
+def test_the_bytes_that_calls_hold_are_bounded(
+    probing: Callable[..., Any], upstream: Upstream
+) -> None:
+    caller = probing(http=upstream, limits=AbiLimits(calls_bytes=1000))
+    assert caller.tell(CALL, "up", HEAD, "b" * 500, "", 0) == (4,)
+    assert caller.tell(CALL, "up", HEAD, "b" * 500, "", 0) == 10
+    upstream.calls[0].answer(RESPONSE)
+    assert caller.tell(CALL, "up", HEAD, "b" * 500, "", 0) == (8,)
 
 
 # --- answers -------------------------------------------------------------------------------------

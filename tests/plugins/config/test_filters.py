@@ -122,6 +122,7 @@ def test_everything_arrives(load: Load, tmp_path: Path) -> None:
         "pairs": 6,
         "pairs_bytes": 1024 * 1024,
         "buffer_bytes": 64 * 1024 * 1024,
+        "calls_bytes": 64 * 1024 * 1024,
         "call_body_bytes": 10 * 1024 * 1024,
     }
 

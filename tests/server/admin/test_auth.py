@@ -38,7 +38,9 @@ def test_admitted(guarded: Any, guest: Any) -> None:
     assert guarded.manage("list", **headers).json["plugins"][0]["name"] == "a"
 
 
-def test_page_in_a_browser_needs_a_token(managing: Any, guarded: Any, guest: Any) -> None:
+def test_page_in_a_browser_needs_a_token(
+    managing: Any, guarded: Any, guest: Any, tools: Any
+) -> None:
     plugin = guest.plugin("hello", guest.answers("hello"))
     page = {"Origin": "https://attacker.example", "content-type": "text/plain"}
     running = managing()
@@ -46,6 +48,10 @@ def test_page_in_a_browser_needs_a_token(managing: Any, guarded: Any, guest: Any
     assert answer.status == 403
     assert "token" in answer.json["error"]
     assert running.ask(id="hello").status == 404
+    renamed = {"Host": "attacker.example:34998"}
+    assert running.manage("install", plugin, **renamed).status == 403
+    for name in ("localhost", "127.0.0.1:34998", "[::1]:34998"):
+        assert tools.ask(running.admin, "/wasm/list", headers={"Host": name}).status == 200
     headers = page | {"Authorization": f"Bearer {TOKEN}"}
     assert guarded.manage("install", plugin, **headers).status == 200
 

@@ -187,7 +187,7 @@ class Guest:
             expires = context.deadline
         if expires <= now:
             raise DeadlineExceededError("no time is left for another call of the guest")
-        outer = self.effective, self.entered, self.expires
+        effective, entered, outer_expires = self.effective, self.entered, self.expires
         self.effective = self.entered = context
         self.expires = expires
         try:
@@ -202,8 +202,10 @@ class Guest:
             self._fail(error, function)
             raise
         finally:
-            self.effective, self.entered, self.expires = outer
-            if self.entered is None and (self.woken or self._deferred):
+            self.effective = effective
+            self.entered = entered
+            self.expires = outer_expires
+            if entered is None and (self.woken or self._deferred):
                 self._after_call()
 
     def _fail(self, error: BaseException, function: Callable[..., Any]) -> None:
@@ -389,8 +391,7 @@ class Guest:
         if self._contexts.get(context.id) is not context or context.id in self._pending_done:
             return
         if isinstance(context, StreamContext):
-            # Cleaning up is owed to the guest even when the stream ran out of time.
-            context.deadline = max(context.deadline, time.monotonic() + self.limits.call)
+            self._allow_end(context)
         elif isinstance(context, RootContext):
             context.close()
         done = True
@@ -415,17 +416,22 @@ class Guest:
         if self._pending_done.get(context.id) is not context:
             return
         self._pending_done[context.id] = None
-        if isinstance(context, StreamContext):
-            context.deadline = max(context.deadline, time.monotonic() + self.limits.call)
+        callbacks = self.callbacks
         try:
-            for callback in (
-                self.callbacks.on_log if isinstance(context, StreamContext) else None,
-                self.callbacks.on_delete,
-            ):
-                if callback is not None and self.failed is None:
-                    self.call(context, callback, context.id)
+            if isinstance(context, StreamContext):
+                self._allow_end(context)
+                if callbacks.on_log is not None and self.failed is None:
+                    self.call(context, callbacks.on_log, context.id)
+            if callbacks.on_delete is not None and self.failed is None:
+                self.call(context, callbacks.on_delete, context.id)
         finally:
             self._forget(context)
+
+    def _allow_end(self, stream: StreamContext) -> None:
+        """Cleaning up is owed to the guest even when the stream ran out of time."""
+        needed = _monotonic() + self.limits.call
+        if stream.deadline < needed:
+            stream.deadline = needed
 
     def _forget(self, context: Context) -> None:
         if isinstance(context, RootContext):

@@ -94,6 +94,7 @@ class Instance(ABC):
     Attributes:
         module: The module it was made from.
         exports: Everything it exports, by name.
+        restore_deadline: Undoes `set_deadline`, whose answer it takes.
         store: What it shares with other instances; None when it shares nothing.
     """
 
@@ -101,6 +102,7 @@ class Instance(ABC):
         self.module = module
         self.store = store
         self._gate = gate
+        self.restore_deadline: Callable[[float | None], None] = gate.set_expires
         self._armed_until = 0.0
         self.exports = Exports(module.exports_by_name, self._bind)
         if store is not None:
@@ -204,10 +206,6 @@ class Instance(ABC):
                 self._arm(expires)
             gate.set_expires(expires)
         return outer
-
-    def restore_deadline(self, outer: float | None) -> None:
-        """Undo `set_deadline`."""
-        self._gate.set_expires(outer)
 
     def _arm(self, expires: float) -> None:
         """As `_arm_until`, and further, so that most of the next calls need not."""

@@ -73,9 +73,6 @@ class FunctionStream:
     Its owner leases the instance, calls `advance`, and gives the lease back: for good when there is
     a response or an error, or for a while when the guest has paused.
 
-    Attributes:
-        resumed: Set when it is worth leasing the instance again.
-
     Args:
         plugin: The plugin.
         slot: The leased instance.
@@ -99,7 +96,9 @@ class FunctionStream:
         self._guest = slot.guest
         self._request = request
         self._chain = chain
-        self.resumed = threading.Event()
+        # Made when first asked for: most streams never pause.
+        self._resumed: threading.Event | None = None
+        self._woken = False
         self._context: StreamContext | None = None
         # It never ends the stream itself: it may be finalized by any thread, without the lease.
         self._steps = self._run()
@@ -145,10 +144,25 @@ class FunctionStream:
 
     def _run(self) -> Steps:
         stream = self._guest.create_stream(self.slot.root, self.deadline, self._chain)
-        stream.notify = self.resumed.set
+        stream.notify = self._wake
         self._context = stream
         yield from self._on_request(stream)
         return (yield from self._on_response(stream))
+
+    @property
+    def resumed(self) -> threading.Event:
+        """Set when it is worth leasing the instance again."""
+        if self._resumed is None:
+            self._resumed = threading.Event()
+            # `_wake` notes first and looks then, so that one of the two sees the other.
+            if self._woken:
+                self._resumed.set()
+        return self._resumed
+
+    def _wake(self) -> None:
+        self._woken = True
+        if self._resumed is not None:
+            self._resumed.set()
 
     def _end(self) -> None:
         if self._context is None:

@@ -157,7 +157,10 @@ class InstancePool:
             raise PoolClosedError(f"plugin {self._plugin!r} was replaced or removed")
 
     def _free(self) -> Slot | None:
-        return next((slot for slot in reversed(self._idle) if not slot.wanted), None)
+        for slot in reversed(self._idle):
+            if not slot.wanted:
+                return slot
+        return None
 
     def _take(self) -> Slot | None:
         slot = self._free()
@@ -176,6 +179,14 @@ class InstancePool:
             FunctionBusyError: When none became free in time.
             PoolClosedError: After `close`.
         """
+        with self._changed:
+            if not self._queue and not self._closed:
+                slot = self._take()
+                if slot is not None:
+                    return slot
+        return self._await(deadline)
+
+    def _await(self, deadline: float) -> Slot:
         ticket = object()
 
         def ready() -> bool:

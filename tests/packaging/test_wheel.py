@@ -118,11 +118,13 @@ def compiles() -> bool:
 
 
 @pytest.mark.skipif(not compiles(), reason="needs a C compiler and Python's headers")
-def test_the_wheel_has_the_extension(wheel: Path) -> None:
-    assert f"anywasm/engines/_fastcall{sysconfig.get_config_var('EXT_SUFFIX')}" in contents(wheel)
+def test_the_wheel_has_the_extensions(wheel: Path) -> None:
+    compiled = sysconfig.get_config_var("EXT_SUFFIX")
+    expected = {f"anywasm/{name}{compiled}" for name in ("engines/_fastcall", "abi/_hostcall")}
+    assert expected <= contents(wheel)
 
 
-def test_without_a_compiler_only_the_extension_is_missing(sdist: Path, wheel: Path) -> None:
+def test_without_a_compiler_only_the_extensions_are_missing(sdist: Path, wheel: Path) -> None:
     poor = build_wheel(sdist, sdist.parent.parent / "poor-wheel", CC="false")
     compiled = sysconfig.get_config_var("EXT_SUFFIX")
     assert contents(poor) == {name for name in contents(wheel) if not name.endswith(compiled)}

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from anywasm.core.errors import AnyWasmError
-from anywasm.core.registry import engine_statuses
+from anywasm.testing.chaos.engines import wasm_engines
 from anywasm.testing.chaos.run import Chaos
 from anywasm.testing.chaos.settings import Settings
 from anywasm.testing.chaos.verdict import Verdict
@@ -23,14 +23,6 @@ def _duration(text: str) -> float:
 
 def _tell(line: str) -> None:
     sys.stderr.write(line + "\n")
-
-
-def _engines() -> list[str]:
-    return [
-        status.name
-        for status in engine_statuses()
-        if status.vm is not None and status.vm.capabilities.wasm
-    ]
 
 
 def run(settings: Settings) -> Verdict:
@@ -59,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--report", type=Path, help="append the result to this file, as Markdown")
     options = parser.parse_args(arguments)
     good = True
-    for engine in options.engine or _engines():
+    for engine in options.engine or wasm_engines():
         seconds = options.soak or options.seconds
         settings = Settings(engine, options.seed, seconds, options.clients, options.workers)
         _tell(f"{engine}: {seconds:g} s, seed {options.seed}")

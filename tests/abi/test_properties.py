@@ -283,6 +283,14 @@ def test_higress_tells_route_and_cluster_by_short_names(probing: Callable[..., A
     assert probe.tell(GET, "route_name") == (b"mine",)
 
 
+def test_higress_tells_how_much_memory_the_guest_has(probing: Callable[..., Any]) -> None:
+    probe = probing(PluginIdentity("p", profile="higress"))
+    size = probe.guest.memory.size
+    assert probe.tell(GET, "plugin_vm_memory") == (size.to_bytes(8, "little"),)
+    plain = probing(PluginIdentity("p"))
+    assert plain.tell(GET, "plugin_vm_memory") == NOT_FOUND
+
+
 @given(path=st.lists(st.sampled_from(
     [b"request", b"response", b"headers", b"trailers", b"path", b"source", b"address", b"", b"xds",
      b"node", b"id", b"upstream", b"filter_state", b"wasm.k", b"\xff", b"x" * 5000]

@@ -19,7 +19,7 @@ from anywasm.core.deadlines import TICK, Ticker
 from anywasm.core.gate import CallGate, Deadline
 from anywasm.core.globals import Global, ValueGlobal
 from anywasm.core.instance import Instance
-from anywasm.core.limits import ResourceLimits
+from anywasm.core.limits import MOST_TABLE_ELEMENTS, ResourceLimits
 from anywasm.core.marshal import (
     SlotLayout,
     SlotViews,
@@ -53,6 +53,7 @@ from anywasm.core.vm import ENGINE_API_VERSION, VM
 
 __all__ = [
     "ENGINE_API_VERSION",
+    "MOST_TABLE_ELEMENTS",
     "PAGE_SIZE",
     "TICK",
     "VM",

@@ -14,10 +14,11 @@ from typing import Any, cast
 
 import pwasm
 from pwasm.executor import ExportedFunction
-from pwasm.runtime import Limits, MemoryInstance, TableInstance
+from pwasm.runtime import Limits, MemoryInstance
 
 from anywasm import CompileError, InstantiationError, TrapError, TrapKind, UnsupportedError
 from anywasm.core.engine import (
+    MOST_TABLE_ELEMENTS,
     VM,
     CallGate,
     Capabilities,
@@ -95,6 +96,7 @@ class PwasmModule(Module):
 
     def __init__(self, vm: PwasmVM, interface: ModuleInterface, decoded: pwasm.Module) -> None:
         super().__init__(vm, interface)
+        self._tables = interface.tables
         self._start = decoded.start
         # The start function is run apart, to tell its traps from the host's errors; and pwasm's
         # own exports are Python attributes, which not every name can be.
@@ -108,6 +110,10 @@ class PwasmModule(Module):
         limits = limits or ResourceLimits()
         start = limits.start_seconds
         gate = PwasmGate(Limits(max_memory=limits.memory_bytes, check_interval=100))
+        most = limits.table_elements
+        most = MOST_TABLE_ELEMENTS if most is None else min(most, MOST_TABLE_ELEMENTS)
+        if any(table.limits.minimum > most for table in self._tables):
+            raise InstantiationError(f"a table exceeds the limit of {most} elements")
         given: dict[str, dict[str, Any]] = {}
         for wanted, function in zip(self.imports, imports):
             func_type = cast(FuncType, wanted.type)
@@ -116,8 +122,8 @@ class PwasmModule(Module):
             given.setdefault(wanted.module, {})[wanted.name] = host
         try:
             native = pwasm.instantiate(self._decoded, given, limits=gate.limits)
-            if limits.table_elements is not None:
-                bound_tables(native.tables, limits.table_elements)
+            for table in native.tables:  # pwasm bounds memories only
+                table.max_size = most if table.max_size is None else min(table.max_size, most)
             if self._start is not None:
                 with nullcontext() if start is None else Deadline(gate, start):
                     ExportedFunction(native.functions[self._start])()
@@ -143,16 +149,6 @@ class PwasmGate(CallGate):
         """See `CallGate.set_expires`."""
         super().set_expires(expires)
         self.limits.set_deadline(expires)
-
-
-def bound_tables(tables: list[TableInstance], most: int) -> None:
-    """Keep tables from having more elements than the caller allows; pwasm bounds memories only."""
-    for table in tables:
-        if table.size > most:
-            raise InstantiationError(
-                f"a table of {table.size} elements exceeds the limit of {most}"
-            )
-        table.max_size = most if table.max_size is None else min(table.max_size, most)
 
 
 def trap(error: pwasm.TrapError) -> TrapError:

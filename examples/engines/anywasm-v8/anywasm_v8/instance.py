@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from anywasm.core.engine import (
+    PAGE_SIZE,
     CopiedMemory,
     ExportType,
     FuncType,
@@ -127,12 +128,13 @@ class V8Instance(Instance):
 class V8Memory(CopiedMemory):
     """One memory, of which JavaScript gives copies as text."""
 
-    __slots__ = ("_js", "_name", "_number")
+    __slots__ = ("_js", "_most_pages", "_name", "_number")
 
     def __init__(self, side: HostSide, realm: Realm, name: str) -> None:
         super().__init__(side.gate)
         self._js = realm.js
         self._number = side.number
+        self._most_pages = side.gate.most_pages
         self._name = json.dumps(name)
 
     def _length(self) -> int:
@@ -145,4 +147,6 @@ class V8Memory(CopiedMemory):
         self._js.write(self._number, self._name, ptr, data.decode("latin-1"))
 
     def _grow(self, pages: int) -> bool:
-        return pages < 65536 and self._js.grow(self._number, self._name, pages) is not None
+        if self._length() // PAGE_SIZE + pages > self._most_pages:
+            return False
+        return self._js.grow(self._number, self._name, pages) is not None

@@ -40,6 +40,7 @@ class V8Module(Module):
         self, vm: V8VM, interface: ModuleInterface, plan: MeteringPlan, metered: bytes
     ) -> None:
         super().__init__(vm, interface)
+        self._interface = interface
         self.number = next(_numbers)
         self.plan = plan
         self._metered = metered
@@ -48,6 +49,9 @@ class V8Module(Module):
     def _instantiate(self, imports: list[Any], limits: ResourceLimits | None) -> Instance:
         here = realm()
         gate = MeteredGate("the instance", thread_bound=True)
+        if limits is not None:
+            gate.limit(limits)
+        gate.admit(self._interface)
         side = HostSide(gate)
         kinds = []
         for wanted, function in zip(self.imports, imports):
@@ -56,7 +60,7 @@ class V8Module(Module):
             side.functions.append(_host(func_type, host))
             kinds.append(" ".join(func_type.results))
         check = cast(FuncType, self.plan.check.type)
-        side.functions.append(_host(check, gate.refill))
+        side.functions.append(_host(check, gate.checked))
         kinds.append(" ".join(check.results))
         here.adopt(side)
         if not here.module(self.number, self._metered):

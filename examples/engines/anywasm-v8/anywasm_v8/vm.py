@@ -22,13 +22,14 @@ class V8VM(VM):
     """Runs WebAssembly in V8, through its JavaScript API.
 
     STPyV8 cannot stop guest code, which is therefore metered. JavaScript shows no memory to Python,
-    so that every access is a copy, and does not bound, serialize or share what it compiled.
+    so that every access is a copy, and does not serialize or share what it compiled.
     """
 
     name = "v8"
     engine_api_version = 1
     capabilities = Capabilities(
         interrupt=True,
+        memory_limit=True,
         thread_bound=True,
         features=frozenset(
             {

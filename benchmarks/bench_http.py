@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 
 from anywasm.benchmarks.envoy import ENVOY, find_envoy, running_envoy
 from anywasm.benchmarks.filters import REAL, real_filter
+from anywasm.benchmarks.gateway import BODY, PATIENCE, SETUP, Gateway
 from anywasm.benchmarks.guests import WASM, write
 from anywasm.benchmarks.load import first_answer, load, peak_memory, resident_memory, tool
 from anywasm.benchmarks.stage import KEY, VALUE
@@ -26,47 +27,6 @@ from anywasm.core.artifact_cache import CACHE_DIR
 from anywasm.core.registry import get_wasm_engine
 
 NO_ENGINE = "no engine"
-
-BODY = "ok\n"
-#: A machine that is busy with other things delays requests, and should not make them fail.
-_PATIENCE = {"call": 30, "request": 60, "lease": 30}
-#: What teaches the null engine its guests.
-_SETUP = "anywasm.benchmarks.guests:register"
-
-
-@dataclass(frozen=True, slots=True)
-class Gateway:
-    """A listener that this server and Envoy can both have.
-
-    Attributes:
-        case: How its results are called.
-        wasm: The only filter's module, or None for none.
-        config: The filter's configuration.
-        upstream: The port behind it on 127.0.0.1; None for a direct response.
-    """
-
-    case: str
-    wasm: Path | None = None
-    config: Any = None
-    upstream: int | None = None
-
-    def server_config(self, engine: str) -> dict[str, Any]:
-        """What this server is told."""
-        route: dict[str, Any] = {"prefix": "/"}
-        clusters = []
-        if self.upstream is None:
-            route["direct_response"] = {"body": BODY}
-        else:
-            route["cluster"] = "up"
-            clusters = [{"name": "up", "endpoints": [f"127.0.0.1:{self.upstream}"]}]
-        plugins = []
-        if self.wasm is not None:
-            vm = {"engine": engine, "path": str(self.wasm)}
-            plugin = {"name": "filter", "vm_config": vm, "timeouts": _PATIENCE}
-            plugins = [{**plugin, "plugin_config": self.config}]
-        listener = {"name": "gateway", "address": "127.0.0.1:0", "routes": [route]}
-        listener["filters"] = [plugin["name"] for plugin in plugins]
-        return {"listeners": [listener], "plugins": plugins, "clusters": clusters}
 
 
 @pytest.mark.subjects(NO_ENGINE, ENVOY, engines=False)
@@ -164,7 +124,7 @@ def _measure_quickstart(
         {
             "name": name,
             "vm_config": {"engine": engine, "path": str(write(vm, name, folder))},
-            "timeouts": _PATIENCE,
+            "timeouts": PATIENCE,
         }
         for name in ("function_1", "function_2")
     ]
@@ -192,12 +152,12 @@ def _measure_server(
         if config["plugins"]:
             # The first start of all, which compiles what it then keeps for the next one.
             began = time.perf_counter()
-            with ServerProcess(path, _SETUP) as server:
+            with ServerProcess(path, SETUP) as server:
                 server.wait()
                 first = first_answer(server.port, began, headers)
             measure.values(f"{case}: first 200, nothing cached", "s", [first])
         began = time.perf_counter()
-        server = stack.enter_context(ServerProcess(path, _SETUP))
+        server = stack.enter_context(ServerProcess(path, SETUP))
         server.wait()
         _measure(measure, case, (server.port, server.pid), began, options, headers)
 

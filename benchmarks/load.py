@@ -150,6 +150,20 @@ def resident_memory(pid: int) -> float | None:
     return _memory(pid, "VmRSS")
 
 
+def shared_memory(pid: int) -> float | None:
+    """Bytes in RAM of a process and its children, with what they share counted once.
+
+    None where /proc has no word of it.
+    """
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        texts = [Path(f"/proc/{one}/smaps_rollup").read_text() for one in (pid, *children)]
+    except OSError:
+        return None
+    found = [re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE) for text in texts]
+    return sum(int(share[1]) for share in found if share) * 1024.0
+
+
 def _memory(pid: int, what: str) -> float | None:
     try:
         text = Path(f"/proc/{pid}/status").read_text()

@@ -207,7 +207,7 @@ class Chaos:
                 self._tell(
                     f"{now - began:5.0f} s: {verdict.requests} requests, "
                     f"{sum(verdict.harm.values())} harmful, {sum(verdict.events.values())} events, "
-                    f"{verdict.lost} lost, {len(verdict.objections)} wrong, "
+                    f"{verdict.lost} lost, {verdict.wrong} wrong, "
                     f"{held.memory >> 20} MiB, {held.files} files, {held.threads} threads"
                 )
 

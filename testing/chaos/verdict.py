@@ -25,7 +25,8 @@ class Verdict:
         events: What was done to the server, how often.
         statuses: What requests were answered with; `cut` and `left` (by the client) among them.
         lost: Requests without an answer that should have had one.
-        objections: What was wrong, in words; none is a good run.
+        wrong: How often something was wrong; never is a good run.
+        objections: What was, in words; the first of them.
         samples: Seconds since the start, and what the server held then.
         tell: Told what was wrong when it happens.
     """
@@ -37,12 +38,14 @@ class Verdict:
     events: Counter[str] = field(default_factory=Counter)
     statuses: Counter[str] = field(default_factory=Counter)
     lost: int = 0
+    wrong: int = 0
     objections: list[str] = field(default_factory=list)
     samples: list[tuple[float, Holdings]] = field(default_factory=list)
     tell: Callable[[str], None] = field(default=lambda line: None, repr=False)
 
     def object(self, what: str) -> None:
         """Note, and tell at once, that something was wrong."""
+        self.wrong += 1
         if len(self.objections) < _MOST_OBJECTIONS:
             self.objections.append(what)
             self.tell(f"WRONG: {what}")
@@ -50,7 +53,7 @@ class Verdict:
     @property
     def good(self) -> bool:
         """Whether nothing was wrong."""
-        return not self.objections and not self.lost
+        return not self.wrong and not self.lost
 
     @property
     def memory_slope(self) -> float:
@@ -77,7 +80,7 @@ class Verdict:
             sum(self.harm.values()),
             sum(self.events.values()),
             self.lost,
-            len(self.objections),
+            self.wrong,
             f"{held.memory / 2**20:.0f} MiB",
             f"{self.memory_slope / 1024:+.0f} KiB/min",
         )

@@ -66,18 +66,6 @@ def test_lower_layers_need_only_the_standard_library(
     assert {path: names for path, names in foreign.items() if names} == {}
 
 
-def test_engines_have_one_shape(tracked: list[Path]) -> None:
-    """Who has read one engine knows where to look in the others."""
-    shapes: dict[str, set[str]] = {}
-    for path in tracked:
-        if path.parts[0] == "engines" and len(path.parts) > 2 and path.suffix == ".py":
-            engine, *rest = path.parts[1:]
-            shapes.setdefault(engine, set()).add("/".join(rest))
-    union = set().union(*shapes.values())
-    lacking = {engine: union - files for engine, files in shapes.items() if union - files}
-    assert lacking == {}, "files that other engines have"
-
-
 def test_no_file_names_a_place_on_one_machine(root: Path, tracked: list[Path]) -> None:
     """Built modules count: compilers like to leave the paths of their inputs behind."""
     found = [

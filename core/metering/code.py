@@ -22,11 +22,14 @@ from anywasm.core.metering.instructions import (
     TABLE_FILL,
     TABLE_GROW,
     TABLE_INIT,
+    VECTOR,
+    immediates,
     row_without,
 )
 
 if TYPE_CHECKING:
     from anywasm.core.binary.cursor import Cursor
+    from anywasm.core.errors import CompileError
     from anywasm.core.metering.plan import MeteringPlan
 
 #: What loops of one call may count in a local before it is taken from the fuel; paid in advance.
@@ -40,13 +43,17 @@ _IN_UNITS = b"\x42" + signed(_UNIT_LOG2) + b"\x88"
 #: Instructions that take as long as the number on top of the stack says: how many immediates they
 #: have, and how that number, as an i64, becomes units.
 _LONG = {
-    MEMORY_INIT: (2, _IN_UNITS),
-    MEMORY_COPY: (2, _IN_UNITS),
-    MEMORY_FILL: (1, _IN_UNITS),
-    TABLE_INIT: (2, b""),
-    TABLE_COPY: (2, b""),
-    TABLE_FILL: (1, b""),
+    bytes((BULK, number)): (count, in_units)
+    for number, count, in_units in (
+        (MEMORY_INIT, 2, _IN_UNITS),
+        (MEMORY_COPY, 2, _IN_UNITS),
+        (MEMORY_FILL, 1, _IN_UNITS),
+        (TABLE_INIT, 2, b""),
+        (TABLE_COPY, 2, b""),
+        (TABLE_FILL, 1, b""),
+    )
 }
+_TABLE_GROW = bytes((BULK, TABLE_GROW))
 #: memory.size; table.size, and what tells the check that it is a table's.
 _MEMORY_SIZE = b"\x3f\0"
 _TABLE_SIZE, _MARKED = b"\xfc\x10", b"\x41" + signed(TABLE) + b"\x72"
@@ -155,29 +162,34 @@ class CodeMeter:
                 cursor.u32()
                 pieces += wasm[done:start], _MEMORY_SIZE, self._allowed
                 done = start
-            elif opcode == BULK and cursor.u32() == TABLE_GROW:
-                size = _TABLE_SIZE + u32(cursor.u32()) + _MARKED
-                pieces += wasm[done:start], size, self._allowed
-                done = start
-            elif opcode == BULK and (long := self._long(cursor, start + 1)) is not None:
-                if length is None:
-                    length = known + added
-                    added += 1
-                taken = b"\x22%b%b\x20%b" % (u32(length), self._get, u32(length))
-                pieces += wasm[done:start], taken, _EXTEND, long, self._take
-                done = start
+            elif opcode in (BULK, VECTOR):
+                # Engines, too, may know numbers behind a prefix in their shortest form only.
+                short = wasm[start : start + 1] + u32(cursor.u32())
+                pieces.append(wasm[done:start])
+                done = cursor.position
+                if short == _TABLE_GROW:
+                    pieces += _TABLE_SIZE + u32(cursor.u32()) + _MARKED, self._allowed
+                elif short in _LONG:
+                    if length is None:
+                        length = known + added
+                        added += 1
+                    count, in_units = _LONG[short]
+                    for _ in range(count):
+                        cursor.u32()
+                    taken = b"\x22%b%b\x20%b" % (u32(length), self._get, u32(length))
+                    pieces += taken, _EXTEND, in_units, self._take
+                elif (size := immediates(short, wasm, done, end)) is not None:
+                    cursor.position += size
+                else:
+                    raise self._unknown(cursor, start, end)
+                pieces.append(short)
             else:
-                what = wasm[start : min(start + 2, end)].hex(" ")
-                raise cursor.error(f"an instruction that cannot be metered: {what}", start)
+                raise self._unknown(cursor, start, end)
             position = cursor.position
 
-    def _long(self, cursor: Cursor, position: int) -> bytes | None:
-        """Reads an instruction behind its prefix: how its length becomes units, if it has one."""
-        cursor.position = position
-        immediates, in_units = _LONG.get(cursor.u32(), (0, None))
-        for _ in range(immediates):
-            cursor.u32()
-        return in_units
+    def _unknown(self, cursor: Cursor, start: int, end: int) -> CompileError:
+        what = self._wasm[start : min(start + 2, end)].hex(" ")
+        return cursor.error(f"an instruction that cannot be metered: {what}", start)
 
     def _head(self, counter: int, units: int) -> bytes:
         """What stands at the head of a loop."""

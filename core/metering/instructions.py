@@ -9,7 +9,7 @@ _LEB = rb"[\x80-\xff]*[\x00-\x7f]"
 
 #: Instructions with their immediates (core spec 2.0, section 5.4), but for those that are looked at
 #: one by one. They are matched many at a time, which is what makes it fast. Numbers behind a prefix
-#: are in their shortest form, as all tools write them.
+#: are in their shortest form, as all tools write them; others are looked at, too.
 _PLAIN = (
     # Without immediates: control, drop and select, comparison and arithmetic, ref.is_null.
     rb"[\x00\x01\x05\x0b\x0f\x1a\x1b\x45-\xc4\xd1]"
@@ -33,10 +33,30 @@ _PLAIN = (
 
 #: The others.
 LOOP, BR_TABLE, CALL, SELECT_TYPED, MEMORY_GROW, REF_FUNC = 0x03, 0x0E, 0x10, 0x1C, 0x40, 0xD2
-#: The prefix of these.
-BULK = 0xFC
+#: What stands before the numbers of the rest: of these, and of vectors.
+BULK, VECTOR = 0xFC, 0xFD
 MEMORY_INIT, MEMORY_COPY, MEMORY_FILL = 8, 10, 11
 TABLE_INIT, TABLE_COPY, TABLE_GROW, TABLE_FILL = 12, 14, 15, 17
+
+_ONE = re.compile(b"|".join(_PLAIN), re.DOTALL)
+#: More than any instruction's immediates that need no look: two numbers and a lane, or 16 bytes.
+_LONGEST = 32
+
+
+def immediates(short: bytes, wasm: bytes, position: int, end: int) -> int | None:
+    """How many bytes of immediates an instruction has that needs no look.
+
+    Args:
+        short: The instruction itself, in its shortest form; it may stand there in another.
+        wasm: The module.
+        position: Where its immediates begin.
+        end: Where the code ends.
+
+    Returns:
+        None for one that is not known, or not whole.
+    """
+    one = _ONE.match(short + wasm[position : min(position + _LONGEST, end)])
+    return None if one is None else one.end() - len(short)
 
 
 @lru_cache(maxsize=16)

@@ -106,23 +106,69 @@ def test_every_index_of_the_moved_function_follows_it(metered: Metered) -> None:
     assert made.checks == 0
 
 
+def stretched(wasm: bytes, old: bytes, new: bytes) -> bytes:
+    """The module with the beginning of a function's body, from its locals on, replaced."""
+    changed, at = bytearray(wasm), wasm.index(old)
+    for size in (at - 1, wasm.rindex(b"\x0a", 0, at) + 1):
+        changed[size] += len(new) - len(old)
+    changed[at : at + len(old)] = new
+    wasmtime.Module.validate(wasmtime.Engine(), bytes(changed))
+    return bytes(changed)
+
+
+def rewritten(wasm: bytes) -> bytes:
+    interface = read_interface(wasm)
+    return meter(wasm, interface, MeteringPlan.of(interface))
+
+
 @pytest.mark.parametrize("size", range(1, 6))
 def test_padded_function_indices(metered: Metered, size: int) -> None:
     made = metered(
         "(module (func (result i32) i32.const 8) (func (result i32) call 0 call 1 drop))"
     )
-    padded = b"\x10" + b"\x80" * (size - 1) + b"\0"
-    wasm = made.wasm.replace(b"\0\x10\0", b"\0" + padded)
-    body = wasm.index(padded) - 2
-    wasm = wasm[:body] + bytes([wasm[body] + size - 1]) + wasm[body + 1 :]
-    code = wasm.index(b"\x0a", 20)
-    wasm = wasm[: code + 1] + bytes([wasm[code + 1] + size - 1]) + wasm[code + 2 :]
-    cut = read_interface(wasm)
-    wasmtime.Module.validate(wasmtime.Engine(), wasm)
-    result = meter(wasm, cut, MeteringPlan.of(cut))
+    padded = b"\0\x10" + b"\x80" * (size - 1) + b"\0"
+    result = rewritten(stretched(made.wasm, b"\0\x10\0", padded))
     wasmtime.Module.validate(wasmtime.Engine(), result)
     # Function 0 is the second of the code now, and called under its new index.
     assert b"\x10\x02\x10\x01\x1a" in result
+
+
+@pytest.mark.parametrize(
+    ("text", "opcode"),
+    [
+        ("i32.trunc_sat_f32_s", b"\xfc\x00"),
+        ("i64.trunc_sat_f64_u", b"\xfc\x07"),
+        ("memory.init 0", b"\xfc\x08"),
+        ("data.drop 0", b"\xfc\x09"),
+        ("memory.copy", b"\xfc\x0a"),
+        ("table.grow 0", b"\xfc\x0f"),
+        ("table.size 0", b"\xfc\x10"),
+        ("table.fill 0", b"\xfc\x11"),
+        ("v128.load offset=70000", b"\xfd\x00"),
+        ("v128.const i64x2 0x10100b0b0b0b0b0b -2", b"\xfd\x0c"),
+        ("i8x16.extract_lane_s 3", b"\xfd\x15"),
+        ("v128.load8_lane offset=300 2", b"\xfd\x54"),
+        ("i8x16.eq", b"\xfd\x23"),
+        ("i64x2.mul", b"\xfd\xd5\x01"),
+    ],
+)
+def test_padded_numbers_behind_a_prefix(metered: Metered, text: str, opcode: bytes) -> None:
+    made = metered(
+        f"""(module (memory 1) (table 1 funcref) (data "") (func unreachable {text} unreachable
+        (memory.fill (i32.const 0) (i32.const 0) (i32.const 1))))"""
+    )
+    begin = b"\0\0" + opcode
+    for size in range(len(opcode), 6):
+        septets = opcode[1:-1] + bytes([opcode[-1] | 0x80]) + b"\x80" * (size - len(opcode)) + b"\0"
+        assert rewritten(stretched(made.wasm, begin, begin[:3] + septets)) == made.metered
+
+
+@pytest.mark.parametrize("number", [b"\x12", b"\x92\0", b"\xff\xff\xff\xff\x0f"])
+def test_unknown_numbers_behind_a_prefix_are_refused(metered: Metered, number: bytes) -> None:
+    wasm = metered("(module (func (drop (i32.const 0)) nop nop nop nop))").wasm
+    changed = wasm.replace(b"\x41\0\x1a\x01\x01\x01", (b"\xfc" + number).ljust(6, b"\x01"))
+    with pytest.raises(CompileError, match="cannot be metered: fc"):
+        rewritten(changed)
 
 
 @pytest.mark.parametrize(

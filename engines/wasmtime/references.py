@@ -119,7 +119,7 @@ class References:
         elif type is ValueType.FUNCREF:
             native = bytes(ctypes.sizeof(place.of.funcref)) if value is None else self.native(value)
             if native is None:
-                raise ArgumentError(f"{value!r} is no function of this store's instances, nor None")
+                raise _no_function(value)
             ctypes.memmove(ctypes.addressof(place.of.funcref), native, len(native))
         elif type is ValueType.EXTERNREF:
             place.of.externref.store_id = 0
@@ -209,6 +209,14 @@ class References:
         thunk = ValueCallback(callback)
         func_new(calls.context, native_type, thunk, None, None, func)
         return thunk
+
+
+def _no_function(value: object) -> ArgumentError:
+    reason = f"{value!r} is no function of this store's instances, nor None"
+    if callable(value):
+        # As the JS API has it: without a type it is none that WebAssembly could call.
+        reason += " (Python functions have no WebAssembly type: have a module import and export it)"
+    return ArgumentError(reason)
 
 
 def unroot(places: Any, count: int) -> None:

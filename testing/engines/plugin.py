@@ -25,7 +25,7 @@ from anywasm.core import (
     Feature,
     get_wasm_engine,
 )
-from anywasm.core.types import ExternKind
+from anywasm.core.types import ExternKind, ValueType
 from anywasm.testing.engines.compliance import SUITE, EngineCompliance
 
 _FIELDS = {field.name for field in fields(Capabilities)}
@@ -35,8 +35,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Declare the mark that says which engines a test is for."""
     config.addinivalue_line(
         "markers",
-        "capable(**claims): run on engines whose capabilities are these; `feature=` and `imports=` "
-        "name one that must be claimed, `lacks=` a feature that must not",
+        "capable(**claims): run on engines whose capabilities are these; `feature=`, `imports=` "
+        "and `values=` name one that must be claimed, `lacks=` a feature that must not",
     )
 
 
@@ -133,6 +133,8 @@ def _fits(capabilities: Capabilities, claims: dict[str, object]) -> bool:
             fits = Feature(str(wanted)) not in capabilities.features
         elif name == "imports":
             fits = ExternKind(str(wanted)) in capabilities.imports
+        elif name == "values":
+            fits = ValueType(str(wanted)) in capabilities.values
         else:
             assert name in _FIELDS, f"no such capability: {name}"
             fits = getattr(capabilities, name) == wanted

@@ -6,10 +6,13 @@ import hashlib
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from anywasm.core.errors import ConfigError, StateStoreError
 from anywasm.server.state.redis_options import RedisOptions
+
+if TYPE_CHECKING:
+    from anywasm.server.state.redis_wire import RedisWire
 
 T = TypeVar("T")
 
@@ -46,6 +49,8 @@ class RedisLink:
             from redis.backoff import NoBackoff
             from redis.connection import parse_url
             from redis.retry import Retry
+
+            from anywasm.server.state.redis_wire import RedisWire
         except ImportError:
             raise ConfigError(
                 "the type redis needs redis-py, which is not installed: "
@@ -53,9 +58,10 @@ class RedisLink:
             ) from None
         self.errors = redis.exceptions
         self._redis = redis
+        self._wire = RedisWire
         self._what = what
         self._timeout = options.timeout
-        self._idle: deque[Any] = deque()
+        self._idle: deque[RedisWire] = deque()
         self._closed = False
         try:
             self._settings: dict[str, Any] = parse_url(options.url)  # type: ignore[no-untyped-call]
@@ -95,7 +101,7 @@ class RedisLink:
         errors = self.errors
         try:
             try:
-                return self._run(work, deadline)
+                return self._run(work, deadline, sure=not again)
             except (errors.AuthenticationError, errors.BusyLoadingError):
                 raise
             except errors.ConnectionError:
@@ -103,7 +109,7 @@ class RedisLink:
                 self._disconnect()
                 if not again:
                     raise
-                return self._run(work, deadline)
+                return self._run(work, deadline, sure=True)
         except errors.TimeoutError:
             raise self._error("took too long") from None
         except errors.AuthenticationError:
@@ -140,50 +146,49 @@ class RedisLink:
     def _error(self, reason: str) -> StateStoreError:
         return StateStoreError(f"{self._what} ({self._place}): {reason}")
 
-    def _run(self, work: Callable[[Ask], T], deadline: float) -> T:
-        connection = self._take(deadline)
+    def _run(self, work: Callable[[Ask], T], deadline: float, *, sure: bool) -> T:
+        wire = self._take(deadline, sure=sure)
 
         def ask(*command: Any) -> Any:
-            connection.send_command(*command)
-            if not connection.can_read(timeout=self._left(deadline)):
-                raise self._redis.TimeoutError
-            return connection.read_response()
+            return wire.ask(deadline, command)
 
         try:
-            connection.connect()
             result = work(ask)
         except BaseException:
-            connection.disconnect()
+            wire.close()
             raise
-        self._idle.append(connection)
+        if wire.in_step:
+            self._idle.append(wire)
+        else:
+            wire.close()
         if self._closed:
             self._disconnect()
         return result
 
-    def _take(self, deadline: float) -> Any:
-        """An idle connection that the server has not closed meanwhile, or a new one."""
+    def _take(self, deadline: float, *, sure: bool) -> RedisWire:
+        """An idle connection, or a new one.
+
+        Args:
+            deadline: Until when to connect.
+            sure: Whether to look first if the server has closed it meanwhile. Who may try again
+                finds that out for less.
+        """
         while self._idle:
             try:
-                connection = self._idle.pop()
+                wire = self._idle.pop()
             except IndexError:
                 break
-            try:
-                if not connection.can_read(timeout=0):
-                    return connection
-            except (self.errors.RedisError, OSError):
-                pass
-            connection.disconnect()
-        return self.connection(self._left(deadline))
-
-    def _left(self, deadline: float) -> float:
+            if not sure or wire.alive:
+                return wire
+            wire.close()
         left = deadline - time.monotonic()
         if left <= 0:
             raise self._redis.TimeoutError
-        return left
+        return self._wire(self.connection(left))
 
     def _disconnect(self) -> None:
         while self._idle:
             try:
-                self._idle.pop().disconnect()
+                self._idle.pop().close()
             except IndexError:
                 return

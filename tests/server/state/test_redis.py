@@ -70,6 +70,45 @@ def test_a_value_comes_back_as_it_was_set(
     assert open_redis(valkey.url).get(key, 5) == value
 
 
+def test_redis_py_does_it_all_where_hiredis_is_missing(
+    own_valkey: Start, open_redis: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("anywasm.server.state.redis_wire.hiredis", None)
+    server = own_valkey(PASSWORD)
+    server.set("key", "value")
+    server.client().hset("saved", "data", "42")
+    store = open_redis(f"redis://:{ENCODED}@127.0.0.1:{server.port}", timeout="60s")
+    assert [store.get(key, 5) for key in (b"key", b"none", b"saved")] == [b"value", None, b"42"]
+    server.pause()
+    with pytest.raises(StateStoreError, match="took too long"):
+        store.get(b"key", 0.1)
+    server.resume()
+    assert store.get(b"none", 5) is None
+    server.stop()
+    server.start()
+    assert store.get(b"key", 5) is None
+
+
+def test_a_connection_with_more_answers_than_questions_is_not_used_again(
+    open_redis: Open,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as thread:
+
+        def answer() -> None:
+            for value in (b"a", b"b"):
+                connection, _ = listener.accept()
+                with connection:
+                    while b"GET" not in (asked := connection.recv(1000)):
+                        connection.sendall(b"+OK\r\n" * asked.count(b"*"))
+                    connection.sendall(b"$1\r\n%b\r\n$1\r\nx\r\n" % value)
+                    assert connection.recv(1000) == b""
+
+        served = thread.submit(answer)
+        store = open_redis(f"redis://127.0.0.1:{listener.getsockname()[1]}")
+        assert [store.get(b"key", 5) for _ in range(2)] == [b"a", b"b"]
+        served.result(5)
+
+
 def test_a_missing_key_is_none(valkey: Server, open_redis: Open) -> None:
     assert open_redis(valkey.url).get(b"nothing here", 5) is None
 

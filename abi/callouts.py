@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anywasm.abi.buffer import Buffer
 from anywasm.abi.calls import (
+    MESSAGE_COST,
     Cancellable,
     GrpcTarget,
     HttpCall,
@@ -33,10 +34,14 @@ MAX_CALLS = 65536
 
 
 class _Call(NamedTuple):
-    """One call under way; `run` is a `GrpcStream` where the id says so."""
+    """One call under way; `run` is a `GrpcStream` where the id says so.
+
+    `opened` is what beginning it has the host hold, `size` what it holds by now, at most.
+    """
 
     root: RootContext
     run: Any
+    opened: int
     size: int
 
 
@@ -61,8 +66,7 @@ class Callouts:
         size: int,
     ) -> int | Status:
         """Begin a call that has the host hold `size` bytes until it ends."""
-        most = self._guest.services.limits.calls_bytes
-        if len(self._calls) >= MAX_CALLS or self._bytes + size > most:
+        if len(self._calls) >= MAX_CALLS or not self._has_room(size):
             return Status.INTERNAL_FAILURE
         number = self._last[kind]
         while True:
@@ -73,9 +77,20 @@ class Callouts:
         if begun is None:
             return refusal
         self._last[kind] = number
-        self._calls[number] = _Call(root, begun, size)
+        self._calls[number] = _Call(root, begun, size, size)
         self._bytes += size
         return number
+
+    def _has_room(self, size: int) -> bool:
+        most = self._guest.services.limits.calls_bytes
+        if self._bytes + size > most:
+            # Streams do not tell what they have sent meanwhile: they are asked when it matters.
+            self._bytes = 0
+            for number, call in self._calls.items():
+                if number % _STEP == _GRPC_STREAM:
+                    self._calls[number] = call = call._replace(size=call.opened + call.run.unsent)
+                self._bytes += call.size
+        return self._bytes + size <= most
 
     def _end(self, number: int) -> _Call | None:
         call = self._calls.pop(number, None)
@@ -167,13 +182,22 @@ class Callouts:
         return self._begin(root, _GRPC_STREAM, Status.PARSE_FAILURE, begin, size)
 
     def grpc_send(self, id: int, message: bytes, end_stream: bool) -> Status | None:
-        """Send on a stream; BAD_ARGUMENT for another kind of call, NOT_FOUND for none."""
+        """Send on a stream; BAD_ARGUMENT for another kind of call, NOT_FOUND for none.
+
+        INTERNAL_FAILURE where too much waits to be sent already; the stream is as it was then.
+        """
         if id % _STEP != _GRPC_STREAM:
             return Status.BAD_ARGUMENT
         stream = self._calls.get(id)
         if stream is None:
             return Status.NOT_FOUND
+        size = len(message) + MESSAGE_COST
+        if not self._has_room(size):
+            return Status.INTERNAL_FAILURE
         stream.run.send(message, end_stream)
+        stream = self._calls[id]
+        self._calls[id] = stream._replace(size=stream.size + size)
+        self._bytes += size
         return None
 
     def grpc_close(self, id: int) -> Status | None:

@@ -12,6 +12,9 @@ from typing import Protocol
 
 from anywasm.abi.pairs import Pair
 
+#: What a message that waits to be sent counts beside its bytes, so that empty ones are bounded too.
+MESSAGE_COST = 256
+
 
 class Cancellable(Protocol):
     """A call or timer under way."""
@@ -122,6 +125,10 @@ class GrpcEvents(Protocol):
 
 class GrpcStream(Cancellable, Protocol):
     """A gRPC stream under way."""
+
+    @property
+    def unsent(self) -> int:
+        """Bytes of messages that wait to be sent, each with `MESSAGE_COST`; from any thread."""
 
     def send(self, message: bytes, end_stream: bool) -> None:
         """Send a message; with `end_stream` it is the last."""

@@ -16,7 +16,8 @@ class AbiLimits:
         pairs: Headers or trailers in one map.
         pairs_bytes: Bytes of one map, serialized or added up.
         buffer_bytes: Bytes of one body or other buffer, after a guest has written to it.
-        calls_bytes: Bytes that the calls of one instance under way have sent, together.
+        calls_bytes: Bytes that the calls of one instance under way have sent, together; of gRPC
+            streams what waits to be sent.
     """
 
     pairs: int = MAX_PAIRS

@@ -128,7 +128,7 @@ class FunctionStream:
             raise FunctionFailedError(str(error), self.plugin.name, self.phase) from error
         finally:
             if not paused:
-                self._end()
+                self.end()
         return None
 
     def abandon(self) -> FunctionTimeoutError:
@@ -137,7 +137,7 @@ class FunctionStream:
         Returns:
             The error for the client.
         """
-        self._end()
+        self.end()
         return FunctionTimeoutError(
             "the function paused and nobody resumed it", self.plugin.name, self.phase
         )
@@ -164,7 +164,8 @@ class FunctionStream:
         if self._resumed is not None:
             self._resumed.set()
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Have the guest let go of it. Idempotent; the instance must be leased."""
         if self._context is None:
             return
         try:

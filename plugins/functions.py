@@ -150,8 +150,10 @@ class FunctionService:
             awake = stream.resumed.wait(max(0.0, stream.deadline - time.monotonic()))
             stream.resumed.clear()
             try:
-                pool.reacquire(slot, stream.deadline + stream.plugin.config.timeouts.call)
+                pool.reacquire(slot, stream.deadline)
             except FunctionBusyError as error:
+                # Who waits for the answer waits no longer; the guest hears of it when it is free.
+                pool.post(slot, stream.end)
                 raise FunctionTimeoutError(str(error), stream.plugin.name, stream.phase) from error
             done = True
             try:

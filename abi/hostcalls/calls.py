@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+import time
 
 from anywasm.abi.calls import GrpcTarget, HttpCall, RedisServer
 from anywasm.abi.context import Context, RootContext, StreamContext
@@ -28,6 +30,20 @@ def _pairs(context: Context, function: str, data: bytes) -> tuple[Pair, ...] | N
         return None
 
 
+def _time_for(context: Context, milliseconds: int) -> float | None:
+    """The guest's own timeout, but no more than who waits has left.
+
+    A function's request has an end, and nobody would hear of an answer after it. A filter's has
+    none here: as in Envoy its calls keep their own timeout, and the route's ends the stream.
+    """
+    timeout = milliseconds / 1000 if milliseconds else None
+    waiting = context.guest.entered or context
+    if waiting.deadline == math.inf:
+        return timeout
+    left = max(0.0, waiting.deadline - time.monotonic())
+    return left if timeout is None else min(timeout, left)
+
+
 @host_function("proxy_http_call", "data data data data u32 -> u32")
 def http_call(
     context: Context, upstream: bytes, headers: bytes, body: bytes, trailers: bytes, timeout: int
@@ -42,7 +58,7 @@ def http_call(
     if not names.issuperset(_NEEDED) or not valid_fields(head) or not valid_fields(tail):
         return Status.BAD_ARGUMENT
     cluster = upstream.decode(errors="replace")
-    call = HttpCall(cluster, head, body, tail, timeout / 1000 if timeout else None)
+    call = HttpCall(cluster, head, body, tail, _time_for(context, timeout))
     return context.guest.callouts.http_call(root, call)
 
 

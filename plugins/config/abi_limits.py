@@ -32,6 +32,6 @@ class AbiLimitsConfig(Model):
     buffer_bytes: Size = buffer.MAX_BUFFER
     """Bytes of a body that a guest has written to."""
     calls_bytes: Size = 64 * 1024 * 1024
-    """Bytes that one instance's HTTP, gRPC and Redis calls under way have sent, together."""
+    """Bytes that one instance's calls under way have sent, together; of streams what is unsent."""
     call_body_bytes: Size = 10 * 1024 * 1024
     """Bytes of one answer to a guest's HTTP, gRPC or Redis call; past it the call fails."""

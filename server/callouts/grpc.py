@@ -16,8 +16,6 @@ _log = logging.getLogger("anywasm.server.callouts")
 
 #: Envoy has no such bound; without one a server could fill the host's memory.
 MAX_MESSAGE_BYTES = 10 * 1024 * 1024
-# So many of the largest messages may wait in a stream.
-_UNSENT_MESSAGES = 4
 
 
 class GrpcCalls:
@@ -47,7 +45,6 @@ class GrpcCalls:
     ) -> None:
         self._clusters = clusters
         self._loop = loop
-        self._max_message_bytes = max_message_bytes
         self._channels = GrpcChannels(max_message_bytes)
         self._running: set[asyncio.Task[None]] = set()
         self._warned: set[str] = set()
@@ -70,9 +67,8 @@ class GrpcCalls:
         upstream = self._upstream(target)
         if upstream is None:
             return None
-        unsent = _UNSENT_MESSAGES * self._max_message_bytes
         shared = self._loop, self._channels, self._running
-        stream = StreamCall(unsent, *shared, upstream, target, upstream.timeout, events)
+        stream = StreamCall(*shared, upstream, target, upstream.timeout, events)
         soon(self._loop, stream.start)
         return stream
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from anywasm.abi.calls import GrpcEvents, GrpcTarget
+from anywasm.abi.calls import MESSAGE_COST, GrpcEvents, GrpcTarget
 from anywasm.core.errors import AnyWasmError
 from anywasm.server.callouts.grpc_channels import GrpcChannels, TooManyChannelsError, load_grpc
 from anywasm.server.callouts.grpc_metadata import from_grpc, to_grpc
@@ -122,39 +122,36 @@ class UnaryCall(GrpcRun):
 class StreamCall(GrpcRun):
     """A stream, both ways.
 
-    What the guest sends faster than the server takes it waits here; past `max_unsent_bytes` the
-    stream ends with RESOURCE_EXHAUSTED.
+    What the guest sends faster than the server takes it waits here; the ABI bounds how much.
     """
 
-    def __init__(self, max_unsent_bytes: int, *args: Any) -> None:
+    def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._outbox: asyncio.Queue[bytes | None] = asyncio.Queue()
-        self._unsent = 0
-        self._max_unsent_bytes = max_unsent_bytes
+        # The first is the guest's thread's to write, the second the loop's.
+        self._given = 0
+        self._sent = 0
         self._half_closed = False
-        self._overflown = False
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that wait to be sent; from any thread."""
+        return self._given - self._sent
 
     def send(self, message: bytes, end_stream: bool) -> None:
         """Send a message, the last one with `end_stream`; nothing after that. From any thread."""
         if not self._half_closed:
             self._half_closed = end_stream
-            soon(self._loop, lambda: self._put(message))
+            self._given += len(message) + MESSAGE_COST
+            soon(self._loop, lambda: self._outbox.put_nowait(message))
             if end_stream:
-                soon(self._loop, lambda: self._put(None))
+                soon(self._loop, lambda: self._outbox.put_nowait(None))
 
     def half_close(self) -> None:
         """Send nothing more; from any thread."""
         if not self._half_closed:
             self._half_closed = True
-            soon(self._loop, lambda: self._put(None))
-
-    def _put(self, message: bytes | None) -> None:
-        self._unsent += len(message or b"")
-        if self._unsent > self._max_unsent_bytes:
-            self._overflown = True
-            self._stop()
-        else:
-            self._outbox.put_nowait(message)
+            soon(self._loop, lambda: self._outbox.put_nowait(None))
 
     async def _talk(
         self, channel: Any, options: dict[str, Any], judge: Callable[[bool], None]
@@ -163,10 +160,6 @@ class StreamCall(GrpcRun):
         writer = self._loop.create_task(self._write(call))
         try:
             await self._read(call, judge)
-        except asyncio.CancelledError:
-            if self._cancelled or not self._overflown:
-                raise
-            self._close(_RESOURCE_EXHAUSTED, "too much waits to be sent")
         finally:
             writer.cancel()
             call.cancel()
@@ -175,7 +168,7 @@ class StreamCall(GrpcRun):
         try:
             while (message := await self._outbox.get()) is not None:
                 await call.write(message)
-                self._unsent -= len(message)
+                self._sent += len(message) + MESSAGE_COST
             await call.done_writing()
         except (asyncio.InvalidStateError, load_grpc().aio.AioRpcError):
             return  # the stream has ended, and the reader says how

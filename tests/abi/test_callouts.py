@@ -5,6 +5,8 @@ The callers are the test's own: no upstream answers late, twice, or after its gu
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -91,6 +93,7 @@ def caller(probing: Callable[..., Any], upstream: Upstream) -> Any:
 
 
 def test_a_call_is_passed_on_as_it_was_said(caller: Any, upstream: Upstream) -> None:
+    caller.stream.deadline = math.inf  # as a filter's
     trailers = encode_pairs([(b"T", b"v")])
     assert caller.tell(CALL, "up", HEAD + b"", "body", trailers, 1500) == (4,)
     assert caller.tell(CALL, "up", HEAD, "", "", 0) == (8,)
@@ -99,6 +102,17 @@ def test_a_call_is_passed_on_as_it_was_said(caller: Any, upstream: Upstream) -> 
         HttpCall("up", head, b"body", ((b"t", b"v"),), 1.5),
         HttpCall("up", head, b"", (), None),
     ]
+
+
+def test_a_call_gets_no_more_time_than_who_waits_has(caller: Any, upstream: Upstream) -> None:
+    stream = caller.guest.create_stream(caller.root, deadline=time.monotonic() + 5)
+    for timeout in (0, 60_000, 100):
+        caller.tell(CALL, "up", HEAD, "", "", timeout, context=stream)
+    caller.tell(CALL, "up", HEAD, "", "", 60_000, context=caller.root)
+    bounded, shortened, own, root = (call.timeout for call in upstream.begun)
+    assert 0 < shortened <= bounded <= 5
+    assert own == 0.1
+    assert root == 60
 
 
 @pytest.mark.parametrize("leave_out", [b":method", b":path", b":authority"])

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from anywasm.abi.calls import GrpcEvents, GrpcTarget
+from anywasm.abi.calls import MESSAGE_COST, GrpcEvents, GrpcTarget
+from anywasm.abi.limits import AbiLimits
 from anywasm.abi.pairs import encode_pairs
 from anywasm.core.errors import TrapError
 
@@ -29,12 +30,14 @@ class Run:
     def __init__(self, events: GrpcEvents) -> None:
         self.events = events
         self.said: list[Any] = []
+        self.unsent = 0
 
     def cancel(self) -> None:
         self.said.append("cancel")
 
     def send(self, message: bytes, end_stream: bool) -> None:
         self.said.append((message, end_stream))
+        self.unsent += len(message) + MESSAGE_COST
 
     def half_close(self) -> None:
         self.said.append("half close")
@@ -168,6 +171,22 @@ def test_a_guest_sends_closes_and_resets(caller: Any, server: Server) -> None:
     assert server.runs[0].said == [(b"one", False), (b"last", True), "half close", "cancel"]
     for name, args in (("send", ("x", 0)), ("close", ()), ("cancel", ())):
         assert caller.tell(f"proxy_grpc_{name}", stream, *args) == 1
+
+
+def test_what_streams_have_not_sent_is_bounded(probing: Callable[..., Any], server: Server) -> None:
+    most = 10 * (1000 + MESSAGE_COST)
+    caller = probing(grpc=server, limits=AbiLimits(calls_bytes=most))
+    streams = [caller.tell(STREAM, "up", "svc", "m", "")[0] for _ in range(2)]
+    sent = [caller.tell("proxy_grpc_send", streams[i % 2], "x" * 1000, 0) for i in range(12)]
+    assert sent == [0] * 10 + [10] * 2
+    # Neither further streams nor messages without content get past it, and it harms neither one.
+    assert caller.tell(STREAM, "up", "svc", "m", META) == 10
+    assert caller.tell("proxy_grpc_send", streams[0], "", 0) == 10
+    server.runs[0].unsent = 0
+    sent = [caller.tell("proxy_grpc_send", streams[1], "", 0) for _ in range(100)]
+    assert sent.count(0) == 5 * (1000 + MESSAGE_COST) // MESSAGE_COST
+    assert caller.tell("proxy_grpc_cancel", streams[1]) == 0
+    assert caller.tell("proxy_grpc_send", streams[0], "x" * 5000, 1) == 0
 
 
 @pytest.mark.parametrize("name", ["proxy_grpc_close", "proxy_grpc_cancel"])

@@ -109,14 +109,63 @@ def test_time_that_is_up_is_not_spent_on_another_function(stage: Any) -> None:
     assert stage.ask("a").body == b"ok"
 
 
+#: Of whom everybody waits for: only what comes before it ends a wait in time.
+FOREVER = {"call": 900.0, "request": 900.0, "lease": 900.0}
+
+
 def test_the_caller_bounds_the_callee(wasmtime_stage: Any, make_guest: MakeGuest) -> None:
     stage = wasmtime_stage
-    stage.add("a", make_guest("a", call="b", default="i"), timeouts={"call": 0.2, "request": 900.0})
-    stage.add("b", make_guest("b", default="p"), timeouts={"call": 900.0, "request": 900.0})
+    stage.add("a", make_guest("a", call="b", default="i"), timeouts={**FOREVER, "call": 0.2})
+    stage.add("b", make_guest("b", default="p"), timeouts=FOREVER)
     with pytest.raises(FunctionTimeoutError):
         stage.ask(id="a")
     assert stage.pool("b").idle == 1
     assert not stage.pool("b").slots[0].streams
+
+
+@pytest.mark.parametrize("limit", ["call", "request"])
+def test_the_first_caller_bounds_all_of_a_chain(
+    stage: Any, make_guest: MakeGuest, limit: str
+) -> None:
+    stage.add("a", make_guest("a", call="b", default="i"), timeouts={**FOREVER, limit: 0.3})
+    stage.add("b", make_guest("b", call="c", default="i"), timeouts=FOREVER)
+    stage.add("c", make_guest("c", default="b"), timeouts=FOREVER)
+    with pytest.raises(FunctionTimeoutError):
+        stage.ask(id="a")
+
+
+def test_the_caller_bounds_the_wait_for_an_instance(
+    wasmtime_stage: Any, make_guest: MakeGuest
+) -> None:
+    stage = wasmtime_stage
+    stage.add("a", make_guest("a", call="b", default="i"), timeouts={**FOREVER, "call": 0.2})
+    stage.add("b", make_guest("b"), timeouts=FOREVER)
+    slot = stage.pool("b").try_acquire()
+    with pytest.raises(FunctionTimeoutError):
+        stage.ask(id="a")
+    stage.pool("b").release(slot)
+
+
+def test_the_caller_waits_no_longer_for_a_callee_whose_instance_is_busy(
+    wasmtime_stage: Any, make_guest: MakeGuest, later: Any
+) -> None:
+    stage = wasmtime_stage
+    stage.add("a", make_guest("a", call="b", default="i"), timeouts={**FOREVER, "call": 0.5})
+    stage.add("b", make_guest("b", default="p"), timeouts=FOREVER)
+    asked = later(stage.ask, id="a")
+    pool = stage.pool("b")
+    while stage.said.count("request_headers") < 2:
+        time.sleep(0.01)
+    busy = pool.acquire(time.monotonic() + 5)
+    with pytest.raises(FunctionTimeoutError):
+        asked.result(60)
+    assert "delete" not in stage.said
+    pool.release(busy)
+    end = time.monotonic() + 20
+    while pool.slots[0].streams:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert stage.said.count("delete") == 1
 
 
 def test_a_call_through_the_service_says_why_it_failed(stage: Any, make_guest: MakeGuest) -> None:

@@ -370,16 +370,21 @@ def test_a_dying_server_closes_streams(calls: GrpcCalls, service: Service, event
     assert events.until_close()[-1][:2] == ("close", 14)
 
 
-def test_a_stream_that_nobody_reads_does_not_fill_the_memory(
+def test_a_stream_tells_what_waits_until_somebody_reads_it(
     calls: GrpcCalls, service: Service, events: Events
 ) -> None:
     stream = calls.stream(target("hold"), events)
     assert stream is not None
     assert events.get() == ("initial", {})
+    size = MAX // 2
     for _ in range(20):
-        stream.send(bytes(MAX // 2), False)
-    assert events.get() == ("close", 8, "too much waits to be sent")
-    assert service.handlers.ended.wait(10)
+        stream.send(bytes(size), False)
+    stream.half_close()
+    assert stream.unsent > 15 * size  # but for what is in buffers on the way
+    service.handlers.ended.set()
+    assert [event[0] for event in events.until_close()] == ["message", "trailing", "close"]
+    assert stream.unsent == 0
+    assert [len(message) for message in service.handlers.received] == [size] * 20
 
 
 # --- upstreams -----------------------------------------------------------------------------------

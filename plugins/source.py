@@ -32,7 +32,8 @@ def read_source(config: VmConfig, *, refresh: bool = False) -> ModuleSource:
         refresh: Whether a server is asked for a newer one even where an earlier one would do.
 
     Raises:
-        PluginLoadError: When it cannot be read or fetched, is empty, or is another than was pinned.
+        PluginLoadError: When it cannot be read or fetched, is empty or too long, or is another than
+            was pinned.
     """
     if config.url is not None:
         # Only who fetches needs an HTTP client, which takes a while to import.
@@ -45,7 +46,9 @@ def read_source(config: VmConfig, *, refresh: bool = False) -> ModuleSource:
     elif config.path is not None:
         place = str(config.path)
         try:
-            wasm = config.path.read_bytes()
+            with config.path.open("rb") as file:
+                # A device, or a file that grows, must not fill the memory either.
+                wasm = file.read(config.max_module_bytes + 1)
         except OSError as error:
             raise PluginLoadError(f"cannot read the module {place}: {error.strerror}") from error
     else:
@@ -58,6 +61,11 @@ def read_source(config: VmConfig, *, refresh: bool = False) -> ModuleSource:
 def _check(config: VmConfig, place: str, wasm: bytes, sha256: str) -> None:
     if not wasm:
         raise PluginLoadError(f"the module {place} is empty")
+    if len(wasm) > config.max_module_bytes:
+        raise PluginLoadError(
+            f"the module {place} is longer than {config.max_module_bytes} bytes; "
+            "raise vm_config.max_module_bytes if that is meant"
+        )
     found = {"sha256": sha256}
     if config.md5 is not None:
         found["md5"] = hashlib.md5(wasm, usedforsecurity=False).hexdigest()

@@ -12,6 +12,7 @@ from anywasm.core.registry import known_engines
 from anywasm.plugins.config.fetch import FetchConfig, ModuleUrl
 from anywasm.plugins.config.file_path import FilePath
 from anywasm.plugins.config.model import CrossCheckError, Model, Problem
+from anywasm.plugins.config.units import Size
 
 
 def encode_configuration(value: object) -> bytes:
@@ -66,6 +67,8 @@ class VmConfig(Model):
     """Instead of a path: `https://`, `http://`, or `oci://REGISTRY/IMAGE[:TAG][@sha256:DIGEST]`."""
     fetch: FetchConfig = FetchConfig()
     """How it is fetched from there."""
+    max_module_bytes: Size = 64 * 1024 * 1024
+    """What the module may be at most, from a file or a URL; there `fetch.max_bytes` counts, too."""
     sha256: Annotated[str, _hexadecimal(64)] | None = None
     """Checksum that the module must have, hexadecimal."""
     md5: Annotated[str, _hexadecimal(32)] | None = None

@@ -58,6 +58,18 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
             read_source(config(path))
 
 
+@pytest.mark.parametrize("name", ["m.wasm", "/dev/zero"])
+def test_what_is_too_long_is_not_read_to_its_end(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if name == "m.wasm":
+        path.write_bytes(b"content")
+        settings = {"path": str(path), "max_module_bytes": 7}
+        assert read_source(VmConfig.model_validate(settings)).wasm == b"content"
+    settings = {"path": str(path), "max_module_bytes": 6}
+    with pytest.raises(PluginLoadError, match=r"longer than 6 bytes; raise vm_config.max_module_"):
+        read_source(VmConfig.model_validate(settings))
+
+
 def source(wasm: bytes) -> ModuleSource:
     return ModuleSource("m.wasm", wasm, hashlib.sha256(wasm).hexdigest())
 

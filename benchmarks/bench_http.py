@@ -149,7 +149,7 @@ def _measure_server(
     with ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         patch.setenv(CACHE_DIR, os.fspath(folder / "artifacts"))
-        if config["plugins"]:
+        if config["plugins"] and not options.quick:
             # The first start of all, which compiles what it then keeps for the next one.
             began = time.perf_counter()
             with ServerProcess(path, SETUP) as server:

@@ -174,5 +174,6 @@ def test_base_dependencies_are_enough_for_help_engines_and_inspect(
         "wasmtime",
         "wasmer",
         "wasm3",
+        "wasm_c_api",
     ]
     assert any("pip install 'anywasm[wasmtime]'" in line for line in lines)

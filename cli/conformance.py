@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -52,6 +52,12 @@ def conformance(
         Path | None,
         typer.Option(metavar="FILE", help="Write the table and the causes; - prints them."),
     ] = None,
+    totals: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Put the totals into this JSON, which keeps its other engines'."
+        ),
+    ] = None,
     known: Annotated[
         list[Path] | None,
         typer.Option(
@@ -93,6 +99,7 @@ def conformance(
 
     scripts = find_scripts(folder, script or ())
     tool = find_converter(converter)
+    before = _read_totals(totals)
     vms = [get_wasm_engine(name) for name in dict.fromkeys(engine)] if engine else _engines()
     lists = sum(map(read_known, known or ()), KnownFailures())
     report = Report({vm.name: vm.version for vm in vms}, tool.version, read_known() + lists)
@@ -107,10 +114,27 @@ def conformance(
             printed = True
         elif path is not None:
             path.write_text(text)
+    if totals is not None:
+        totals.write_text(json.dumps(before | report.totals(), indent=1) + "\n")
     if not printed:
         _show(report)
     if not report.as_expected:
         raise typer.Exit(FAILURE)
+
+
+def _read_totals(path: Path | None) -> dict[str, Any]:
+    """What the file has so far, looked at before anything runs that takes long."""
+    from anywasm.core.errors import ConfigError
+
+    if path is None or not path.exists():
+        return {}
+    try:
+        before = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} holds no totals: {error}") from error
+    if not isinstance(before, dict):
+        raise ConfigError(f"{path} holds no totals")
+    return before
 
 
 def _engines() -> list[VM]:

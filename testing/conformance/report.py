@@ -65,25 +65,34 @@ class Report:
         counts = self._counts.get(engine, {}).get(proposal, Counter())
         return counts[Status.PASSED], counts[Status.FAILED], counts[Status.UNSUPPORTED]
 
+    def totals(self) -> dict[str, Any]:
+        """What each engine passed, without what it did not: a small part of `data`."""
+        return {
+            engine: {
+                "version": version,
+                "converter": self.converter,
+                "proposals": {
+                    name: dict(zip(map(str, Status), self.cell(engine, name)))
+                    for name in self.proposals()
+                },
+            }
+            for engine, version in self.versions.items()
+        }
+
     def data(self) -> dict[str, Any]:
         """As JSON."""
         return {
-            "converter": self.converter,
             "as_expected": self.as_expected,
             "engines": {
                 engine: {
-                    "version": version,
-                    "proposals": {
-                        name: dict(zip(map(str, Status), self.cell(engine, name)))
-                        for name in self.proposals()
-                    },
+                    **totals,
                     "causes": dict(self._causes.get(engine, Counter()).most_common()),
                     "failures": {
                         script: [result.data() for result in results]
                         for script, results in self._failures.get(engine, {}).items()
                     },
                 }
-                for engine, version in self.versions.items()
+                for engine, totals in self.totals().items()
             },
             "unexpected": [str(item) for item in self.news],
             "unreadable": self.unreadable,

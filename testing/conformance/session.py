@@ -162,7 +162,7 @@ class Session:
             variable: Global = instance.exports[name]
             return (variable.value,), False
         args = action["args"]
-        func_type = cast(FuncType, instance.module.exports_by_name[name].type)
+        func_type = self._type(action)
         raw = REFERENCES.isdisjoint(func_type.params + func_type.results)
         if raw:
             result: Any = instance.call_bits(name, *map(bits_of, args))
@@ -171,6 +171,10 @@ class Session:
         if not func_type.results:
             return (), raw
         return (result if isinstance(result, tuple) else (result,)), raw
+
+    def _type(self, action: Json) -> FuncType:
+        exports = self._instance(action.get("module")).module.exports_by_name
+        return cast(FuncType, exports[action["field"]].type)
 
     def _action(self, command: Json) -> None:
         self._perform(command["action"])
@@ -193,7 +197,9 @@ class Session:
         except TrapError as trap:
             _check_trap(trap, command["text"])
         else:
-            got = shown(command.get("expected", ()), results, raw=raw)
+            # Not all converters say what it would return, did it not trap.
+            kinds = [{"type": str(kind)} for kind in self._type(command["action"]).results]
+            got = shown(kinds, results, raw=raw)
             raise _FailedError(f"{got} instead of the trap {command['text']!r}")
 
     def _assert_invalid(self, command: Json) -> None:

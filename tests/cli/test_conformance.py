@@ -34,6 +34,23 @@ def test_table_and_files(run: Run, folder: Path) -> None:
     assert "| total | 2 / 0 / 0 |" in (folder / "out.md").read_text()
 
 
+def test_totals_are_put_beside_those_of_other_engines(run: Run, folder: Path) -> None:
+    totals = folder / "totals.json"
+    totals.write_text('{"acme": {"version": "1"}, "wasmtime": {"version": "1"}}')
+    run("conformance", folder, "--engine", "wasmtime", "--totals", totals)
+    data = json.loads(totals.read_text())
+    assert list(data) == ["acme", "wasmtime"]
+    assert data["acme"] == {"version": "1"}
+    assert data["wasmtime"].keys() == {"version", "converter", "proposals"}
+    assert data["wasmtime"]["version"] != "1"
+    for wrong in ("[]", "{"):
+        totals.write_text(wrong)
+        result = run("conformance", folder, "--engine", "wasmtime", "--totals", totals)
+        assert (result.returncode, result.stdout) == (2, "")
+        assert f"{totals} holds no totals" in result.stderr
+        assert totals.read_text() == wrong
+
+
 def test_unexpected_failure_is_named_and_fails_the_run(run: Run, folder: Path) -> None:
     (folder / "bad.wast").write_text(GOOD + BAD)
     result = run("conformance", folder, "--engine", "wasmtime")

@@ -36,7 +36,7 @@ class Context:
         deadline: The `time.monotonic` second by which its work must be done.
     """
 
-    deadline = math.inf
+    __slots__ = ("__weakref__", "buffers", "deadline", "guest", "id", "maps", "plugin")
 
     def __init__(self, guest: Guest, id: int, plugin: PluginIdentity) -> None:
         self.guest = guest
@@ -44,6 +44,7 @@ class Context:
         self.plugin = plugin
         self.maps: list[HeaderMap | None] = [None] * _MAPS
         self.buffers: list[Buffer | None] = [None] * _BUFFERS
+        self.deadline = math.inf
 
     @property
     def root(self) -> Context:
@@ -68,6 +69,8 @@ class RootContext(Context):
         status: Code and message of the last gRPC call's end (`proxy_get_status`).
         ticker: Its ticks.
     """
+
+    __slots__ = ("status", "ticker")
 
     def __init__(self, guest: Guest, id: int, plugin: PluginIdentity) -> None:
         super().__init__(guest, id, plugin)
@@ -127,6 +130,20 @@ class StreamContext(Context):
         notify: Called, after the guest call, when another stream's call has asked something for
             this one; must be quick and thread-safe.
     """
+
+    __slots__ = (
+        "_chain",
+        "_root",
+        "closed",
+        "continued",
+        "info",
+        "injected",
+        "local_response",
+        "notify",
+        "override_host",
+        "responding",
+        "upstream_hosts",
+    )
 
     def __init__(
         self,

@@ -136,7 +136,9 @@ class Guest:
             memory_bytes=self.limits.memory,
             start_seconds=self.limits.start if self._interruptible else None,
         )
-        self.instance = module.instantiate(bind_imports(self), bounds)
+        self.instance = instance = module.instantiate(bind_imports(self), bounds)
+        self._set_deadline = instance.set_deadline
+        self._restore_deadline = instance.restore_deadline
         try:
             allocator = bind_export(
                 self.instance, "proxy_on_memory_allocate", 1, answers=True
@@ -193,11 +195,11 @@ class Guest:
         try:
             if not self._interruptible:
                 return function(*args)
-            outer_end = self.instance.set_deadline(expires)
+            outer_end = self._set_deadline(expires)
             try:
                 return function(*args)
             finally:
-                self.instance.restore_deadline(outer_end)
+                self._restore_deadline(outer_end)
         except BaseException as error:
             self._fail(error, function)
             raise
@@ -429,9 +431,8 @@ class Guest:
 
     def _allow_end(self, stream: StreamContext) -> None:
         """Cleaning up is owed to the guest even when the stream ran out of time."""
-        needed = _monotonic() + self.limits.call
-        if stream.deadline < needed:
-            stream.deadline = needed
+        if stream.deadline != math.inf:
+            stream.deadline = max(stream.deadline, _monotonic() + self.limits.call)
 
     def _forget(self, context: Context) -> None:
         if isinstance(context, RootContext):

@@ -17,7 +17,7 @@ from anywasm.abi.pairs import encode_pairs
 from anywasm.abi.stream_info import StreamInfo
 from anywasm.core.errors import DeadlineExceededError
 from anywasm.server.filters.assembly import assemble
-from anywasm.server.filters.direction import REQUEST, Direction, Sink
+from anywasm.server.filters.direction import NOWHERE, REQUEST, Direction, Sink
 from anywasm.server.filters.downstream import Downstream
 from anywasm.server.filters.holds import Holds
 from anywasm.server.filters.local_reply import FAILED, LocalReply
@@ -104,7 +104,8 @@ class FilterChain:
             if protocol.lower() in listener.upgrade:
                 self.tunnel = Tunnel(self, exchange, protocol)
         self.request = request_headers(exchange, listener, self.tunnel is not None)
-        source = exchange.peer_address
+        connection = exchange.connection
+        source = connection.peer_address
         if not listener.use_remote_address:
             # Like Envoy, which lets lists of addresses go by what the proxy before it tells.
             source = forwarded_source(self.request) or source
@@ -113,8 +114,8 @@ class FilterChain:
         if exchange.http_version != "1.1":
             info.protocol = "HTTP/" + exchange.http_version
         info.source = source
-        info.destination = exchange.local_address
-        info.connection_id = exchange.connection_id
+        info.destination = connection.local_address
+        info.connection_id = connection.id
         info.virtual_host_name = listener.virtual_host
         info.node_id = listener.node_id
         self.stages: list[FilterStage] = []
@@ -306,6 +307,8 @@ class FilterChain:
 
     def holding(self, half: object, direction: Direction, size: int) -> None:
         """So much body waits for a guest that has stopped everything: stop reading in time."""
+        if self.finished:
+            return
         holds = self.request_holds if direction is REQUEST else self.response_holds
         holds.set(half, size > self.listener.max_buffer)
 
@@ -416,3 +419,9 @@ class FilterChain:
         self.listener.count(self.info.response_code or 0, taken)
         if self.listener.access_log is not None:
             self.listener.access_log.write(self)
+        # The rest of the stream points to its chain. Without a way back it goes at once, and leaves
+        # nothing to the garbage collector.
+        self.stages = []
+        self.request_way = self.response_way = NOWHERE
+        self._timers = None
+        del self._router, self._downstream

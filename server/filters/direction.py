@@ -22,6 +22,23 @@ class Sink(Protocol):
         """The trailers, which end the message."""
 
 
+class _Nowhere:
+    """Drops everything."""
+
+    def headers(self, headers: HeaderMap, end_stream: bool) -> None:
+        """Drop them."""
+
+    def data(self, data: bytes, end_stream: bool) -> None:
+        """Drop it."""
+
+    def trailers(self, trailers: HeaderMap) -> None:
+        """Drop them."""
+
+
+#: Where the ways of a stream lead that is over.
+NOWHERE: Sink = _Nowhere()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Direction:
     """Where one direction's things are in the ABI."""

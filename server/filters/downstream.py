@@ -33,14 +33,15 @@ class Downstream:
         released: Whether response headers are on their way to the client.
     """
 
-    released = False
-    _status = 0
-    _held: list[Pair] | None = None
-    _collected: bytearray | None = None
+    __slots__ = ("_chain", "_collected", "_exchange", "_held", "_status", "released")
 
     def __init__(self, chain: FilterChain, exchange: HttpExchange) -> None:
         self._chain = chain
         self._exchange = exchange
+        self._status = 0
+        self._held: list[Pair] | None = None
+        self._collected: bytearray | None = None
+        self.released = False
 
     def headers(self, headers: HeaderMap, end_stream: bool) -> None:
         """Take the headers, to be written with what follows."""

@@ -55,17 +55,25 @@ class HalfStage:
         busy: Whether the guest is being called, and has not answered yet.
     """
 
-    # Most of these stay as they are in most streams: one is made per filter and request.
-    busy = False
-    _stop: _Stop | None = None
-    _held: tuple[HeaderMap, bool] | None = None
-    _held_trailers: HeaderMap | None = None
-    _body: Buffer | None = None
-    _body_ends = False
-    _bounded = True
-    _over = False
-    _queue: deque[tuple[bytes | HeaderMap, bool]] | None = None
-    _queued = 0
+    __slots__ = (
+        "_body",
+        "_body_ends",
+        "_bounded",
+        "_chain",
+        "_direction",
+        "_held",
+        "_held_trailers",
+        "_on_body",
+        "_on_headers",
+        "_on_trailers",
+        "_over",
+        "_queue",
+        "_queued",
+        "_sink",
+        "_stage",
+        "_stop",
+        "busy",
+    )
 
     def __init__(
         self,
@@ -83,6 +91,16 @@ class HalfStage:
         self._on_headers = on_headers
         self._on_body = on_body
         self._on_trailers = on_trailers
+        self.busy = False
+        self._stop: _Stop | None = None
+        self._held: tuple[HeaderMap, bool] | None = None
+        self._held_trailers: HeaderMap | None = None
+        self._body: Buffer | None = None
+        self._body_ends = False
+        self._bounded = True
+        self._over = False
+        self._queue: deque[tuple[bytes | HeaderMap, bool]] | None = None
+        self._queued = 0
 
     # --- as a Sink ---
 
@@ -105,12 +123,13 @@ class HalfStage:
             return
         if self._direction is RESPONSE:
             stage.context.responding = True
-        if self._on_headers is None:
+        callback = self._on_headers
+        if callback is None:
             self._sink.headers(headers, end_stream)
             return
         self._held = (headers, end_stream)
         stage.context.maps[self._direction.headers] = headers
-        self._call(self._on_headers, self._after_headers, len(headers.pairs), int(end_stream))
+        self._call(callback, self._after_headers, len(headers.pairs), int(end_stream))
 
     def _began(self, headers: HeaderMap, end_stream: bool) -> None:
         self.busy = False

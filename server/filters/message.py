@@ -47,7 +47,8 @@ def request_headers(exchange: HttpExchange, listener: FilterListener, upgrade: b
         listener: Says which headers are added.
         upgrade: Whether the client may switch protocols; its headers about that stay visible then.
     """
-    scheme = b"https" if exchange.is_tls else b"http"
+    connection = exchange.connection
+    scheme = b"https" if connection.is_tls else b"http"
     target, authority = exchange.target, None
     if target[:1] != b"/" and b"://" in target:
         authority, target = _split(target)
@@ -86,7 +87,7 @@ def request_headers(exchange: HttpExchange, listener: FilterListener, upgrade: b
         elif name == b"connection":
             named = connection_options((pair,))
             options = named if options is None else options | named
-    client = exchange.client
+    client = connection.client
     if not trusts and client is not None:
         if forwarded is None:
             pairs.append((b"x-forwarded-for", client))

@@ -31,14 +31,16 @@ _UNFIT = "filter_removed_required_request_headers"
 class Router:
     """A `Sink` for the request, and the `ResponseHandler` of its upstream."""
 
-    _stream: UpstreamStream | None = None
-    _collected: bytearray | None = None
-    _begun_at = 0.0
-    _responding = False
+    __slots__ = ("_begun_at", "_chain", "_collected", "_head", "_responding", "_stream")
+
     _head: list[Pair]
 
     def __init__(self, chain: FilterChain) -> None:
         self._chain = chain
+        self._stream: UpstreamStream | None = None
+        self._collected: bytearray | None = None
+        self._begun_at = 0.0
+        self._responding = False
 
     # --- the request ---
 

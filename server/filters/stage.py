@@ -31,20 +31,33 @@ class FilterStage:
         inline: Whether its guest is called on the event loop.
         context: The stream's context in it; made right before its first event.
         begun: Whether the context was made.
-        request: Its part in the request's way.
-        response: Its part in the response's way; None where the guest looks at no response.
+        request: Its part in the request's way, until the stream is over.
+        response: Its part in the response's way, also only until then; None where the guest looks
+            at no response.
         stops_iteration: Whether a pause on headers still lets the body come.
         changes_request: Whether the guest may change the request's body.
         changes_response: Whether the guest may change the response's body.
     """
 
+    __slots__ = (
+        "_calling",
+        "_ended",
+        "_failed",
+        "_slot",
+        "begun",
+        "chain",
+        "changes_request",
+        "changes_response",
+        "context",
+        "guest",
+        "inline",
+        "plugin",
+        "request",
+        "response",
+        "stops_iteration",
+    )
+
     context: StreamContext
-    request: HalfStage
-    response: HalfStage | None = None
-    begun = False
-    _ended = False
-    _failed = False
-    _calling = False
 
     def __init__(self, chain: FilterChain, plugin: Plugin, slot: Slot) -> None:
         self.chain = chain
@@ -53,6 +66,9 @@ class FilterStage:
         self.inline = plugin.inline
         self.stops_iteration = plugin.stops_iteration
         self._slot = slot
+        self.request: HalfStage | None = None
+        self.response: HalfStage | None = None
+        self.begun = self._ended = self._failed = self._calling = False
         callbacks = slot.guest.callbacks
         changes = plugin.changes_bodies
         self.changes_request = changes and callbacks.on_request_body is not None
@@ -63,7 +79,7 @@ class FilterStage:
     def link_request(self, following: Sink) -> Sink:
         """Take a place in the request's way, before `following`."""
         callbacks = self.guest.callbacks
-        self.request = HalfStage(
+        half = self.request = HalfStage(
             self,
             REQUEST,
             following,
@@ -71,7 +87,7 @@ class FilterStage:
             callbacks.on_request_body,
             callbacks.on_request_trailers,
         )
-        return self.request
+        return half
 
     def link_response(self, following: Sink) -> Sink:
         """Take a place in the response's way, before `following`, where the guest looks at it."""
@@ -80,8 +96,8 @@ class FilterStage:
         trailers = callbacks.on_response_trailers
         if headers is body is trailers is None and not self.plugin.injects:
             return following
-        self.response = HalfStage(self, RESPONSE, following, headers, body, trailers)
-        return self.response
+        half = self.response = HalfStage(self, RESPONSE, following, headers, body, trailers)
+        return half
 
     @property
     def takes(self) -> bool:
@@ -262,6 +278,7 @@ class FilterStage:
         if self._ended:
             return
         self._ended = True
+        self.request = self.response = None
         if self.inline:
             self._end_context()
             self.plugin.filters.unbind(self._slot)
@@ -284,6 +301,8 @@ class FilterStage:
             self.guest.end(self.context)
         except Exception as error:
             _log.error("filter %s: failed after its stream had ended: %s", self.plugin.name, error)
+        finally:
+            self.context.notify = None
 
 
 def _hop(chain: FilterChain, job: Callable[[], None]) -> None:

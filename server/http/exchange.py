@@ -45,6 +45,7 @@ class HttpExchange(Request):
     `ExchangeStateError`.
 
     Attributes:
+        connection: Where it came from.
         handler: The handler, from the return of the factory to the end of the exchange.
         hold_continue: Set in `on_request_headers` to hold back the automatic `100 Continue`; send
             it later with `send_informational(100)`.
@@ -52,11 +53,11 @@ class HttpExchange(Request):
 
     __slots__ = (
         "_close",
-        "_connection",
         "_framing",
         "_on_upgraded_data",
         "_remaining",
         "_state",
+        "connection",
         "handler",
         "hold_continue",
     )
@@ -84,7 +85,7 @@ class HttpExchange(Request):
         self.expect_continue = expect_continue
         self.received = not has_body
         self.hold_continue = False
-        self._connection = connection
+        self.connection = connection
         self.handler: RequestHandler | None = None
         self._state = _NEW
         self._framing = NO_BODY
@@ -97,32 +98,32 @@ class HttpExchange(Request):
     @property
     def connection_id(self) -> int:
         """Number of the connection, unique in the process."""
-        return self._connection.id
+        return self.connection.id
 
     @property
     def peer_address(self) -> tuple[str, int] | None:
         """The client's address and port; None on a Unix socket."""
-        return self._connection.peer_address
+        return self.connection.peer_address
 
     @property
     def client(self) -> bytes | None:
         """The client's address without its port, as headers tell it; None on a Unix socket."""
-        return self._connection.client
+        return self.connection.client
 
     @property
     def local_address(self) -> tuple[str, int] | None:
         """The address and port that the client connected to; None on a Unix socket."""
-        return self._connection.local_address
+        return self.connection.local_address
 
     @property
     def is_tls(self) -> bool:
         """Whether the connection is encrypted."""
-        return self._connection.is_tls
+        return self.connection.is_tls
 
     @property
     def limits(self) -> HttpLimits:
         """The listener's limits."""
-        return self._connection.shared.limits
+        return self.connection.shared.limits
 
     # --- state ------------------------------------------------------------------------------------
 
@@ -139,7 +140,7 @@ class HttpExchange(Request):
     @property
     def writable(self) -> bool:
         """The client keeps up; False between `on_unwritable` and `on_writable`."""
-        return not self._connection.write_paused
+        return not self.connection.write_paused
 
     @property
     def ends_by_close(self) -> bool:
@@ -187,14 +188,14 @@ class HttpExchange(Request):
         if framing == NO_BODY:
             body = b""
         elif framing == LENGTH and self._remaining != len(body):
-            self._connection.write(head)
+            self.connection.write(head)
             self._cut_wrong_length()
             return
         if len(body) < _JOIN_BELOW:
-            self._connection.write(head + body)
+            self.connection.write(head + body)
         else:
-            self._connection.writelines((head, body))
-        self._connection.exchange_done(self, self._close, None)
+            self.connection.writelines((head, body))
+        self.connection.exchange_done(self, self._close, None)
 
     def send_headers(
         self, status: int, headers: Sequence[Header] = (), end_stream: bool = False
@@ -214,7 +215,7 @@ class HttpExchange(Request):
             return
         head = self._encode_head(status, headers, None)
         self._state = _STARTED
-        self._connection.write(head)
+        self.connection.write(head)
 
     def send_data(self, data: bytes, end_stream: bool = False) -> None:
         """Send a piece of the body, which may be empty.
@@ -227,7 +228,7 @@ class HttpExchange(Request):
         if self._state != _STARTED and self._dropped("send_data"):
             return
         framing = self._framing
-        connection = self._connection
+        connection = self.connection
         if framing == CHUNKED:
             if data:
                 end = b"\r\n0\r\n\r\n" if end_stream else b"\r\n"
@@ -258,7 +259,7 @@ class HttpExchange(Request):
         if self._framing != CHUNKED:
             self.send_data(b"", end_stream=True)
             return
-        self._connection.write(b"0\r\n" + block + b"\r\n")
+        self.connection.write(b"0\r\n" + block + b"\r\n")
         self._finish()
 
     def send_informational(self, status: int, headers: Sequence[Header] = ()) -> None:
@@ -274,7 +275,7 @@ class HttpExchange(Request):
         if status == 100:
             self.expect_continue = False
         if self.http_version == "1.1":
-            self._connection.write(head)
+            self.connection.write(head)
 
     def upgrade(self, headers: Sequence[Header], on_upgraded_data: UpgradedData) -> None:
         """Send a 101: from here on raw bytes go both ways, until both sides have ended theirs.
@@ -299,10 +300,10 @@ class HttpExchange(Request):
         if not self.asks_upgrade:
             raise InvalidResponseError("the client does not ask for another protocol")
         head = upgrade_head(headers)
-        self._connection.switch()
+        self.connection.switch()
         self._on_upgraded_data = on_upgraded_data
         self._state = _UPGRADED
-        self._connection.write(head)
+        self.connection.write(head)
 
     def send_raw(self, data: bytes) -> None:
         """Send bytes of the protocol switched to.
@@ -312,7 +313,7 @@ class HttpExchange(Request):
         """
         if self._state != _UPGRADED and self._dropped("send_raw"):
             return
-        self._connection.write(data)
+        self.connection.write(data)
 
     def close_raw(self) -> None:
         """End this direction of the protocol switched to.
@@ -325,8 +326,8 @@ class HttpExchange(Request):
         if self._state != _UPGRADED and self._dropped("close_raw"):
             return
         self._state = _ENDED
-        if not self._connection.end_raw():
-            self._connection.exchange_done(self, True, None)
+        if not self.connection.end_raw():
+            self.connection.exchange_done(self, True, None)
 
     def reset(self, reason: str = "reset by the handler") -> None:
         """End the exchange without completing it: what was sent reaches the client, then a cut.
@@ -334,7 +335,7 @@ class HttpExchange(Request):
         Calls `on_reset(reason)`. Without effect once the exchange has ended.
         """
         if self._state < _COMPLETE:
-            self._connection.cut(reason)
+            self.connection.cut(reason)
 
     def pause_reading(self) -> None:
         """Deliver nothing more of the request until `resume_reading`, and stop reading it.
@@ -342,12 +343,12 @@ class HttpExchange(Request):
         While paused, a client that goes away is noticed only by writing to it.
         """
         if self._state < _COMPLETE:
-            self._connection.hold(True)
+            self.connection.hold(True)
 
     def resume_reading(self) -> None:
         """Undo `pause_reading`; delivery starts again soon, not from inside this call."""
         if self._state < _COMPLETE:
-            self._connection.hold(False)
+            self.connection.hold(False)
 
     # --- for the connection -----------------------------------------------------------------------
 
@@ -370,7 +371,7 @@ class HttpExchange(Request):
             self.keep_alive = False
         body = error_body(detail)
         head = self._encode_head(status, [(b"content-type", b"application/json")], len(body))
-        self._connection.write(head if self._framing == NO_BODY else head + body)
+        self.connection.write(head if self._framing == NO_BODY else head + body)
         self._finish(reason)
 
     def receive_raw(self, data: bytes, end_stream: bool) -> None:
@@ -378,7 +379,7 @@ class HttpExchange(Request):
         assert self._on_upgraded_data is not None
         self._on_upgraded_data(data, end_stream)
         if end_stream and self._state == _ENDED:
-            self._connection.exchange_done(self, True, None)
+            self.connection.exchange_done(self, True, None)
 
     def end(self, reset_reason: str | None) -> None:
         """Let the connection tell the handler that it is over; None: completely answered."""
@@ -397,7 +398,7 @@ class HttpExchange(Request):
     # --- inner ------------------------------------------------------------------------------------
 
     def _encode_head(self, status: int, headers: Sequence[Header], length: int | None) -> bytes:
-        shared = self._connection.shared
+        shared = self.connection.shared
         head, self._framing, self._remaining, close = encode_head(
             self, status, headers, length, shared
         )
@@ -405,7 +406,7 @@ class HttpExchange(Request):
         return head
 
     def _finish(self, reset_reason: str | None = None) -> None:
-        self._connection.exchange_done(self, self._close, reset_reason)
+        self.connection.exchange_done(self, self._close, reset_reason)
 
     def _cut_wrong_length(self) -> None:
         reason = "the body does not have the length that the response's content-length names"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
+from anywasm.core.closeable import Closeable
 from anywasm.core.errors import ArgumentError, ExportNotFoundError, UnsupportedError
 from anywasm.core.gate import CallGate, Deadline
 from anywasm.core.globals import Global
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from anywasm.core.store import Store
 
 Export = Callable[..., Any] | Memory | Table | Global
-_Self = TypeVar("_Self", bound="Instance")
-
 #: Seconds for which the engine is told of deadlines ahead of time.
 _ARMED_AHEAD = 0.5
 
@@ -83,7 +81,7 @@ class Exports(Mapping[str, Any]):
         return f"<Exports {', '.join(self.types)}>"
 
 
-class Instance(ABC):
+class Instance(Closeable):
     """One instance of a module, made by `Module.instantiate`.
 
     Used by one thread at a time: a second thread at the same moment, or another thread than the one
@@ -236,17 +234,6 @@ class Instance(ABC):
         for bound in self.exports.bound():
             if isinstance(bound, Memory):
                 bound.invalidate()
-
-    def __enter__(self: _Self) -> _Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "open"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any
 
 from anywasm.core.artifact import Artifact, write_artifact
 from anywasm.core.binary import ModuleInterface, strip_to_interface
+from anywasm.core.closeable import Closeable
 from anywasm.core.errors import ArgumentError, UnsupportedError
 from anywasm.core.fork import closed_error
 from anywasm.core.instance import Instance
@@ -20,10 +20,8 @@ from anywasm.core.types import CustomSection, ExportType, ExternKind, ImportType
 if TYPE_CHECKING:
     from anywasm.core.vm import VM
 
-_Self = TypeVar("_Self", bound="Module")
 
-
-class Module(ABC):
+class Module(Closeable):
     """A compiled module, made by `VM.compile` or `VM.load`. Thread-safe.
 
     Compile once, instantiate often: an instance costs far less than a module. Closing a module
@@ -155,17 +153,6 @@ class Module(ABC):
         if not self._closed:
             self._closed = True
             self._close()
-
-    def __enter__(self: _Self) -> _Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"<{self.vm.name} module, {len(self.imports)} imports, {len(self.exports)} exports>"

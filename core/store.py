@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any
 
 from anywasm.core.binary import global_module, memory_module, table_module
+from anywasm.core.closeable import Closeable
 from anywasm.core.errors import ArgumentError, CompileError, UnsupportedError
 from anywasm.core.gate import CallGate
 from anywasm.core.globals import Global
@@ -27,10 +27,8 @@ if TYPE_CHECKING:
     from anywasm.core.instance import Instance
     from anywasm.core.vm import VM
 
-_Self = TypeVar("_Self", bound="Store")
 
-
-class Store(ABC):
+class Store(Closeable):
     """Where instances live that share memories, tables, globals and functions (core spec, 4.2.3).
 
     Made by `VM.new_store`, and given to `Module.instantiate`; an instance made without one has a
@@ -156,17 +154,6 @@ class Store(ABC):
             for instance in self._instances:
                 instance._invalidate_memories()
             self._close()
-
-    def __enter__(self: _Self) -> _Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"<{self.vm.name} store, {'closed' if self.closed else 'open'}>"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import mmap
 import os
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from pathlib import Path
-from types import TracebackType
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
 from anywasm.core.artifact import check_artifact, read_artifact
 from anywasm.core.binary import ModuleInterface, read_interface
 from anywasm.core.capabilities import Capabilities
+from anywasm.core.closeable import Closeable
 from anywasm.core.errors import ArgumentError, CompileError, UnsupportedError
 from anywasm.core.fork import closed_error
 from anywasm.core.limits import ResourceLimits
@@ -22,10 +22,8 @@ from anywasm.core.store import Store
 #: The version of this seam. An engine states the one it was written for.
 ENGINE_API_VERSION = 1
 
-_Self = TypeVar("_Self", bound="VM")
 
-
-class VM(ABC):
+class VM(Closeable):
     """An engine. Made without arguments; one per process is shared by `get_wasm_engine`.
 
     Thread-safe: modules may be compiled and loaded by many threads at once. A third-party engine
@@ -193,17 +191,6 @@ class VM(ABC):
         if not self._closed:
             self._closed = True
             self._close()
-
-    def __enter__(self: _Self) -> _Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"<engine {self.name} {self.version}>"

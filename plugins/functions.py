@@ -34,26 +34,41 @@ class FunctionService:
     def serve(
         self, id: str, request: FunctionRequest, among: Collection[str] | None = None
     ) -> FunctionResponse:
-        """Call a function and wait for its answer, in this thread.
+        """Call a function and wait for its answer, in this thread; otherwise as `begin`."""
+        result = self.begin(id, request, among)
+        return self.finish(result) if isinstance(result, FunctionStream) else result
+
+    def begin(
+        self,
+        id: str,
+        request: FunctionRequest,
+        among: Collection[str] | None = None,
+        since: float | None = None,
+    ) -> FunctionResponse | FunctionStream:
+        """Call a function, in this thread, waiting for an instance where none is free.
 
         Args:
             id: The function's id.
             request: What it gets.
             among: The plugin names to choose from; all by default.
+            since: The `time.monotonic` second from which its timeouts count; now by default.
 
         Returns:
-            What it answered, be it an error status of its own.
+            What it answered, be it an error status of its own; or its stream when the guest has
+            paused, to be given to `finish`.
 
         Raises:
             FunctionError: When it did not answer; the subclass says why.
         """
+        since = time.monotonic() if since is None else since
         while True:
             plugin = self.router.pick(id, among)
-            deadline = time.monotonic() + plugin.config.timeouts.request
+            deadline = since + plugin.config.timeouts.request
+            until = min(deadline, since + plugin.config.timeouts.lease)
             try:
-                return self._serve(plugin, request, deadline, (id,))
+                return self._begin(plugin, request, deadline, until, (id,))
             except PoolClosedError:
-                continue  # it was replaced just now
+                since = time.monotonic()  # it was replaced just now
 
     def invoke(self, call: ServiceCall) -> bytes:
         """Call a function for another one (`proxy_invoke_service`).
@@ -83,11 +98,14 @@ class FunctionService:
         )
         while True:
             plugin = self.router.pick(call.id)
-            deadline = min(call.deadline, time.monotonic() + plugin.config.timeouts.request)
+            now, timeouts = time.monotonic(), plugin.config.timeouts
+            deadline = min(call.deadline, now + timeouts.request)
+            until = min(deadline, now + timeouts.lease)
             try:
-                response = self._serve(plugin, request, deadline, chain)
+                result = self._begin(plugin, request, deadline, until, chain)
             except PoolClosedError:
                 continue
+            response = self.finish(result) if isinstance(result, FunctionStream) else result
             if not 200 <= response.status < 300:
                 raise FunctionFailedError(
                     f"function {call.id!r} answered {response.status}", plugin.name
@@ -121,15 +139,16 @@ class FunctionService:
             plugin.functions.release(slot, done=done)
         return stream if response is None else response
 
-    def _serve(
+    def _begin(
         self,
         plugin: Plugin,
         request: FunctionRequest,
         deadline: float,
+        until: float,
         chain: tuple[str, ...],
-    ) -> FunctionResponse:
-        pool, wait = plugin.functions, plugin.config.timeouts.lease
-        slot = pool.acquire(min(deadline, time.monotonic() + wait))
+    ) -> FunctionResponse | FunctionStream:
+        pool = plugin.functions
+        slot = pool.acquire(until)
         stream = FunctionStream(plugin, slot, request, deadline, chain)
         done = True
         try:
@@ -137,7 +156,7 @@ class FunctionService:
             done = response is not None
         finally:
             pool.release(slot, done=done)
-        return self.finish(stream) if response is None else response
+        return stream if response is None else response
 
     def finish(self, stream: FunctionStream) -> FunctionResponse:
         """Wait for the answer of a stream whose guest has paused.

@@ -11,8 +11,9 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import Callable, Collection
-from concurrent.futures import Executor, Future
+from collections import deque
+from collections.abc import Collection
+from concurrent.futures import Executor
 
 from anywasm.abi.pairs import Pair
 from anywasm.plugins.errors import (
@@ -21,18 +22,16 @@ from anywasm.plugins.errors import (
     FunctionNotFoundError,
     PoolClosedError,
 )
-from anywasm.plugins.function import FunctionRequest, FunctionResponse
+from anywasm.plugins.function import FunctionRequest, FunctionResponse, FunctionStream
 from anywasm.plugins.functions import FunctionService
 from anywasm.plugins.plugin import Plugin
+from anywasm.server.function_line import Errand, FunctionLine
 from anywasm.server.http import Headers, HttpExchange, InvalidResponseError
 from anywasm.server.metrics import Metrics
 
 _log = logging.getLogger("anywasm.server")
 
 _JSON = (b"content-type", b"application/json")
-
-#: What is left for a thread; it answers nothing where nobody waits for an answer any more.
-Work = Callable[[], FunctionResponse | None]
 
 
 class NoFunctionIdError(FunctionError):
@@ -45,7 +44,7 @@ class FunctionRoute:
     """Answers whole requests with functions. Made and used on one event loop.
 
     A function that waits for nothing runs right here when it has a free instance; every other one
-    in a thread that may wait.
+    in a thread that may wait, in line behind those for the same plugin.
 
     Args:
         service: Where the functions are.
@@ -66,6 +65,9 @@ class FunctionRoute:
         self._metrics = metrics
         self._among = None if among is None else frozenset(among)
         self._loop = asyncio.get_running_loop()
+        self._lines: dict[str, FunctionLine] = {}
+        self._done: deque[tuple[Errand, FunctionResponse | Exception]] = deque()
+        self._woken = False
 
     def __call__(
         self, exchange: HttpExchange, headers: Headers, body: bytes, trailers: Headers
@@ -75,71 +77,102 @@ class FunctionRoute:
         name = ""
         try:
             name = _function_id(headers)
-            work = self._begin(exchange, name, _request(exchange, headers, body, trailers))
+            request = _request(exchange, headers, body, trailers)
+            self._begin(Errand(exchange, name, request, began, time.monotonic()))
         except Exception as error:
             self._fail(exchange, name, began, error)
-            return
-        if isinstance(work, FunctionResponse):
-            self._respond(exchange, name, began, work)
-            return
 
-        def tell(done: Future[FunctionResponse | None]) -> None:
-            # The loop is closed when the server stopped without this answer: its client was cut.
-            with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self._finish, exchange, name, began, done)
-
-        self._executor.submit(work).add_done_callback(tell)
-
-    def _begin(
-        self, exchange: HttpExchange, id: str, request: FunctionRequest
-    ) -> FunctionResponse | Work:
-        """The answer, or what remains to be done in a thread."""
-        service, among = self._service, self._among
+    def _begin(self, errand: Errand) -> None:
+        """Answer at once, or have a thread do it."""
+        service = self._service
         while True:
-            plugin = service.router.pick(id, among)
+            plugin = service.router.pick(errand.id, self._among)
             if not plugin.inline:
                 break
             try:
-                result = service.try_inline(plugin, id, request)
+                result = service.try_inline(plugin, errand.id, errand.request)
             except PoolClosedError:
                 continue
             if result is None:
                 break
             if isinstance(result, FunctionResponse):
-                return result
-            return lambda: service.finish(result)
-        until = time.monotonic() + plugin.config.timeouts.lease
-        return lambda: self._serve(exchange, plugin, until, id, request)
+                self._respond(errand.exchange, errand.id, errand.began, result)
+            else:
+                self._executor.submit(self._wait, errand, result)
+            return
+        self._queue(plugin, errand)
 
-    def _serve(
-        self,
-        exchange: HttpExchange,
-        plugin: Plugin,
-        until: float,
-        id: str,
-        request: FunctionRequest,
-    ) -> FunctionResponse | None:
-        """Call the function, in a thread, unless it took too long to get one."""
-        if exchange.ended:
-            return None  # the client went away
-        if time.monotonic() > until:
-            raise FunctionBusyError(
-                "no thread became free in time: too many functions wait", plugin.name, "lease"
-            )
-        return self._service.serve(id, request, self._among)
+    def _queue(self, plugin: Plugin, errand: Errand) -> None:
+        line = self._lines.get(plugin.name)
+        if line is None or line.version != plugin.version:
+            new = FunctionLine(plugin.version, self._executor, self._call, self._wait)
+            self._lines[plugin.name] = new
+            # Who waits for the version before gets this one.
+            for waiting in () if line is None else line.clear():
+                new.add(waiting, plugin.functions.size)
+            line = new
+        line.add(errand, plugin.functions.size)
+        line.watch(plugin.config.timeouts.lease, self._late)
 
-    def _finish(
-        self, exchange: HttpExchange, id: str, began: float, done: Future[FunctionResponse | None]
-    ) -> None:
-        if done.cancelled():
-            return  # the server stops, and the client was cut
+    def _late(self, line: FunctionLine, errand: Errand) -> None:
+        """Nobody has begun it in time."""
         try:
-            response = done.result()
+            plugin = self._service.router.pick(errand.id, self._among)
+            if plugin.version != line.version:
+                errand.since = time.monotonic()
+                self._queue(plugin, errand)
+                return
+            raise FunctionBusyError(
+                f"neither an instance of plugin {plugin.name!r} nor a thread became free in time; "
+                f"raise instance_num (now {plugin.functions.size})",
+                plugin.name,
+                "lease",
+            )
+        except FunctionError as error:
+            self._fail(errand.exchange, errand.id, errand.began, error)
+
+    def _call(self, errand: Errand) -> FunctionStream | None:
+        """Call the function, in a thread; a stream when the guest has paused."""
+        if errand.exchange.ended:
+            return None  # the client went away
+        try:
+            result = self._service.begin(errand.id, errand.request, self._among, errand.since)
         except Exception as error:
-            self._fail(exchange, id, began, error)
+            self._tell(errand, error)
         else:
-            if response is not None:
-                self._respond(exchange, id, began, response)
+            if isinstance(result, FunctionStream):
+                return result
+            self._tell(errand, result)
+        return None
+
+    def _wait(self, errand: Errand, stream: FunctionStream) -> None:
+        """Wait for the answer of a guest that has paused, in a thread."""
+        try:
+            self._tell(errand, self._service.finish(stream))
+        except Exception as error:
+            self._tell(errand, error)
+
+    def _tell(self, errand: Errand, result: FunctionResponse | Exception) -> None:
+        """Have the loop answer. It is woken once for all that it has not yet seen."""
+        self._done.append((errand, result))
+        if not self._woken:
+            self._woken = True
+            # The loop is closed when the server stopped without this answer: its client was cut.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._finish)
+
+    def _finish(self) -> None:
+        self._woken = False  # first: what comes from now on may be missed below
+        try:
+            while self._done:
+                errand, result = self._done.popleft()
+                if isinstance(result, FunctionResponse):
+                    self._respond(errand.exchange, errand.id, errand.began, result)
+                else:
+                    self._fail(errand.exchange, errand.id, errand.began, result)
+        finally:
+            if self._done:
+                self._loop.call_soon(self._finish)
 
     def _respond(
         self, exchange: HttpExchange, id: str, began: float, response: FunctionResponse

@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
 
 _TRACE = 5
+
+# All but tabs: line ends would begin lines that look like the host's, escapes command terminals.
+_CONTROLS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def _harmless(match: re.Match[str]) -> str:
+    # What has several lines keeps them, set off from where lines begin.
+    return "\n    " if match[0] == "\n" else match[0].encode("unicode_escape").decode()
+
+
+def _one_event(logger: object, method: str, event: EventDict) -> EventDict:
+    """Let what guests and clients wrote into an event look like nothing else."""
+    for key, value in event.items():
+        if isinstance(value, str) and key != "exception":
+            event[key] = _CONTROLS.sub(_harmless, value)
+    return event
 
 
 class _FromWorker(logging.Filter):
@@ -45,9 +62,10 @@ def configure_logging(level: str, *, json: bool, worker: int | None = None) -> N
     else:
         plain = structlog.dev.plain_traceback
         after = [
+            _one_event,
             structlog.dev.ConsoleRenderer(
                 colors=sys.stderr.isatty(), pad_event_to=0, exception_formatter=plain
-            )
+            ),
         ]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(

@@ -89,6 +89,8 @@ def _is_scalar(value: object) -> bool:
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, str) and "://" in value:
+        return "a URL"  # it may hold a password, whatever key it stands under
     if _is_scalar(value):
         text = json.dumps(value, ensure_ascii=False)
         return text if len(text) <= 40 else text[:36] + " ..."

@@ -417,7 +417,7 @@ class Leasing(RuleBasedStateMachine):
 
     @invariant()
     def nothing_in_use_is_closed(self) -> None:
-        assert not any(slot.guest.closed for slot in (*self.running, *self.paused))  # type: ignore[attr-defined]
+        assert not any(slot.guest.closed for slot in (*self.running, *self.paused))
         assert all(slot.guest.closed <= 1 for slot in self.maker.made)
 
     @invariant()

@@ -21,6 +21,8 @@ _log = logging.getLogger("anywasm.plugins")
 
 #: Seconds that an answer or a tick waits for its instance.
 POST_WAIT = 30.0
+#: Seconds by which a wait ends late when it was not only the scheduler.
+STOOD_STILL = 0.05
 _posts = ThreadPoolExecutor(4, "anywasm-post")
 
 
@@ -237,7 +239,14 @@ class InstancePool:
                 self._idle.remove(slot)
 
     def _wait(self, ready: Callable[[], bool], deadline: float) -> None:
-        if not self._changed.wait_for(ready, max(0.0, deadline - time.monotonic())):
+        began = time.monotonic()
+        patience = max(0.0, deadline - began)
+        if self._changed.wait_for(ready, patience):
+            return
+        # Much later than that, the process stood still, and no instance could become free: an
+        # engine may compile with Python's lock held.
+        late = time.monotonic() - began - patience
+        if late < STOOD_STILL or not self._changed.wait_for(ready, min(late, patience)):
             raise FunctionBusyError(
                 f"no instance of plugin {self._plugin!r} became free in time; "
                 f"raise instance_num (now {self._size})",

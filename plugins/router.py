@@ -13,13 +13,17 @@ from anywasm.plugins.plugin import Plugin
 
 
 class _Route(NamedTuple):
-    """The plugins of one id, and whose turn it is."""
+    """The plugins of one id, and whose turn it is, for each choice of them.
+
+    Were turns counted for all choices together, two callers that choose among different plugins and
+    alternate would each get the same one for ever.
+    """
 
     plugins: tuple[Plugin, ...]
-    turns: Iterator[int]
+    turns: dict[tuple[Plugin, ...], Iterator[int]]
 
 
-_NOWHERE = _Route((), itertools.count())
+_NOWHERE = _Route((), {})
 
 
 class FunctionRouter:
@@ -43,10 +47,13 @@ class FunctionRouter:
             self._rebuild()
 
     def _rebuild(self) -> None:
-        routes: dict[str, _Route] = {}
+        plugins: dict[str, tuple[Plugin, ...]] = {}
         for plugin in self._plugins.values():
-            route = routes.get(plugin.id) or _Route((), itertools.count())
-            routes[plugin.id] = route._replace(plugins=(*route.plugins, plugin))
+            plugins[plugin.id] = (*plugins.get(plugin.id, ()), plugin)
+        routes: dict[str, _Route] = {}
+        for name, those in plugins.items():
+            route = self._routes.get(name, _NOWHERE)
+            routes[name] = route if route.plugins == those else _Route(those, {})
         self._routes = routes
 
     @property
@@ -75,7 +82,7 @@ class FunctionRouter:
             raise FunctionNotFoundError(f"no function has the id {id!r}", phase="route")
         if len(plugins) == 1:
             return plugins[0]
-        return plugins[next(turns) % len(plugins)]
+        return plugins[next(turns.setdefault(plugins, itertools.count())) % len(plugins)]
 
     # --- as a PluginHandler ---
 

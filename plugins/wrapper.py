@@ -118,10 +118,7 @@ class PluginWrapper:
             raise SameConfigError(f"plugin {self.name!r}: nothing has changed")
         resized = old.config.model_copy(update={"instance_num": config.instance_num})
         if same_module and config == resized:
-            old.pool.resize(config.instance_num)
-            old.config = config
-            for handler in self._handlers:
-                handler.on_config_update(config)
+            self._resize(old, config)
             return
         new = Plugin.load(config, self._host, source)
         try:
@@ -133,6 +130,18 @@ class PluginWrapper:
         self.reloads += 1
         self._dismiss(old)
         _log.info("plugin %s: version %d serves, %d retires", self.name, new.version, old.version)
+
+    def _resize(self, plugin: Plugin, config: PluginConfig) -> None:
+        """Change the number of instances; handlers that were told of it hear when it fails."""
+        try:
+            for handler in self._handlers:
+                handler.on_config_update(config)
+            plugin.pool.resize(config.instance_num)
+        except BaseException:
+            for handler in self._handlers:
+                self._tell(handler.on_config_update, plugin.config)
+            raise
+        plugin.config = config
 
     def _dismiss(self, plugin: Plugin) -> None:
         for handler in self._handlers:

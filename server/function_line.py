@@ -11,6 +11,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from anywasm.plugins.function import FunctionRequest, FunctionStream
+from anywasm.plugins.pool import STOOD_STILL
 from anywasm.server.http import HttpExchange
 
 #: After so many requests a thread makes room for other plugins' lines, which may wait for it.
@@ -87,6 +88,7 @@ class FunctionLine:
 
         def look() -> None:
             self._watched = False
+            self._forgive(time.monotonic() - due)
             expired = self._leave(time.monotonic() - patience)
             self.watch(patience, late)
             for errand in expired:
@@ -94,7 +96,22 @@ class FunctionLine:
 
         with self._lock:
             since = self._waiting[0].since if self._waiting else time.monotonic()
-        loop.call_later(max(0.001, since + patience - time.monotonic()), look)
+        now = time.monotonic()
+        due = max(now + 0.001, since + patience)
+        loop.call_later(due - now, look)
+
+    def _forgive(self, late: float) -> None:
+        """Add to everybody's patience where the loop stood still, and perhaps the whole process.
+
+        An engine may compile with Python's lock held; who waited then was kept by no other request.
+        """
+        if late < STOOD_STILL:
+            return
+        now = time.monotonic()
+        with self._lock:
+            for errand in self._waiting:
+                # What was lost, and as long again for what could not be done in it.
+                errand.since = min(errand.since + 2 * late, now)
 
     def clear(self) -> list[Errand]:
         """Take out all errands that nobody has begun."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -112,6 +113,18 @@ def test_nobody_waits_past_the_deadline(pools: Any) -> None:
         pool.acquire(time.monotonic() - 9)
     pool.release(slot)
     assert pool.acquire(time.monotonic() - 9) is slot
+    pool.release(slot)
+
+
+def test_time_in_which_the_process_stood_still_is_given_back(pools: Any, later: Later) -> None:
+    pool = pools(1)
+    slot = pool.acquire(soon())
+    waiting = later(pool.acquire, soon(0.6))
+    until(lambda: len(pool._queue) == 1)
+    ctypes.PyDLL(None).usleep(1_500_000)  # with Python's lock held
+    time.sleep(0.05)  # it wakes up, and waits again
+    pool.release(slot)
+    assert waiting.result(20) is slot
     pool.release(slot)
 
 

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import ctypes
 import threading
-from typing import Any
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, cast
+
+from anywasm.plugins.function import FunctionRequest
+from anywasm.server.function_line import Errand, FunctionLine
 
 PAUSE = "(i32.const 1)"
 
@@ -73,3 +80,33 @@ def test_a_guest_that_pauses_leaves_the_line_to_others(serving: Any, guest: Any)
         thread.join()
     # Each of them paused in the one instance; one after the other, the last had not been called.
     assert [answer.json["phase"] for answer in answers] == ["on_request_headers"] * 3
+
+
+def _errand() -> Errand:
+    request = FunctionRequest((), b"", ())
+    return Errand(cast(Any, None), "f", request, time.perf_counter(), time.monotonic())
+
+
+def test_nobody_is_given_up_for_time_in_which_the_process_stood_still() -> None:
+    opened = threading.Event()
+    done: list[Errand] = []
+    late: list[Errand] = []
+
+    def call(each: Errand) -> None:
+        opened.wait(20)
+        done.append(each)
+
+    async def main(executor: ThreadPoolExecutor) -> None:
+        line = FunctionLine(1, executor, call, lambda each, stream: None)
+        for _ in range(3):
+            line.add(_errand(), 1)
+            line.watch(0.5, lambda line, each: late.append(each))
+        await asyncio.sleep(0)
+        ctypes.PyDLL(None).usleep(1_200_000)  # with Python's lock held
+        await asyncio.sleep(0.05)
+        opened.set()
+
+    with ThreadPoolExecutor(1) as executor:
+        asyncio.run(main(executor))
+    assert len(done) == 3
+    assert not late

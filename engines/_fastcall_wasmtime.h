@@ -92,7 +92,7 @@ static PyTypeObject WasmtimeExport_type = {
 static int wasmtime_host_run(Signature *of, uint64_t *slots) {
     if (!wasmtime_measured())
         return -1;
-    if ((uintptr_t)slots < wasmtime_floor) { /* wasmtime keeps them on the stack */
+    if ((uintptr_t)__builtin_frame_address(0) < wasmtime_floor) {
         Py_XDECREF(PyObject_CallNoArgs(wasmtime.too_deep));
         return -1;
     }

@@ -311,8 +311,11 @@ class Calls:
         return trap_new(_END_TEXT, _END_LENGTH)  # type: ignore[no-any-return]
 
     def _look(self, address: int) -> _Views:
-        """Views of a host function's slots, which wasmtime keeps on the stack."""
-        if address < self._floor:
+        """Views of a host function's slots, which wasmtime keeps on the stack.
+
+        Those of a host function that is called as an export are the caller's, and anywhere.
+        """
+        if _stack.low <= address < self._floor:
             refuse_depth()
         if len(self._views) >= _MAX_VIEWS:
             self._views.clear()

@@ -107,6 +107,9 @@ class _Absent(pytest.Item):
     def runtest(self) -> None:
         pytest.fail(f"{self._error}", pytrace=False)
 
+    def reportinfo(self) -> tuple[Path, int, str]:
+        return self.path, 0, self.name  # a skip must have a line
+
 
 class Topic(_Imported):
     """The tests of one module of the suite that concern the engine."""

@@ -96,7 +96,8 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 def _run(engine: str, code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", _BEGIN + code, engine],
+        # Later Pythons warn of what is tried here.
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", _BEGIN + code, engine],
         capture_output=True,
         text=True,
         timeout=60,

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from anywasm.cli.engine_choice import chosen_engines
 from anywasm.cli.errors import FAILURE, extra
 
 if TYPE_CHECKING:
-    from anywasm.core.vm import VM
+    pass
 
 
 class Group(str, Enum):
@@ -96,7 +97,7 @@ def bench(
     if json_file is not None and not printed and not json_file.absolute().parent.is_dir():
         raise typer.BadParameter(f"{json_file}: no such folder", param_hint="--json")
     groups = [group.value for group in only] if only else GROUPS
-    run = run_suite(_engines(engine or ()), Options(quick, wheels), groups, _progress())
+    run = run_suite(chosen_engines(engine), Options(quick, wheels), groups, _progress())
     if sys.stderr.isatty():
         typer.echo("\r\x1b[K", nl=False, err=True)
     if json_file is not None:
@@ -115,20 +116,6 @@ def bench(
         typer.echo(f"anywasm: {name} failed:\n{error}", err=True)
     if run.failed or not run.results:
         raise typer.Exit(FAILURE)
-
-
-def _engines(names: Sequence[str]) -> list[VM]:
-    """The engines asked for, or all that can run here.
-
-    Raises:
-        EngineNotFoundError: For a name that nobody offers.
-        EngineUnavailableError: For one whose binding is not installed.
-    """
-    from anywasm.core.registry import engine_statuses, get_wasm_engine
-
-    if names:
-        return [get_wasm_engine(name) for name in dict.fromkeys(names)]
-    return [status.vm for status in engine_statuses() if status.vm is not None]
 
 
 def _progress() -> Callable[[int, int, str], None]:

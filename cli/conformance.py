@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from anywasm.cli.engine_choice import chosen_engines
 from anywasm.cli.errors import FAILURE
 
 if TYPE_CHECKING:
-    from anywasm.core.vm import VM
     from anywasm.testing.conformance.report import Report
     from anywasm.testing.conformance.result import Result
     from anywasm.testing.conformance.suite import Script
@@ -88,7 +88,6 @@ def conformance(
       anywasm conformance spec/test/core --engine wasm3 --script 'i*.wast' --json results.json
       anywasm conformance tests/data/wast --engine acme --known acme.json --markdown -
     """  # noqa: D301
-    from anywasm.core.registry import get_wasm_engine
     from anywasm.testing.conformance import (
         KnownFailures,
         Report,
@@ -100,7 +99,7 @@ def conformance(
     scripts = find_scripts(folder, script or ())
     tool = find_converter(converter)
     before = _read_totals(totals)
-    vms = [get_wasm_engine(name) for name in dict.fromkeys(engine)] if engine else _engines()
+    vms = chosen_engines(engine, wasm_only=True)
     lists = sum(map(read_known, known or ()), KnownFailures())
     report = Report({vm.name: vm.version for vm in vms}, tool.version, read_known() + lists)
     _run(report, scripts, [vm.name for vm in vms], tool.program, seconds, jobs)
@@ -135,14 +134,6 @@ def _read_totals(path: Path | None) -> dict[str, Any]:
     if not isinstance(before, dict):
         raise ConfigError(f"{path} holds no totals")
     return before
-
-
-def _engines() -> list[VM]:
-    """All engines that run WebAssembly here."""
-    from anywasm.core.registry import engine_statuses
-
-    vms = [status.vm for status in engine_statuses()]
-    return [vm for vm in vms if vm is not None and vm.capabilities.wasm]
 
 
 def _run(

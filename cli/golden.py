@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from anywasm.cli.engine_choice import chosen_engines
 from anywasm.cli.errors import FAILURE, extra
 
 if TYPE_CHECKING:
-    from anywasm.core.vm import VM
     from anywasm.testing.golden.runner import CaseResult
 
 
@@ -73,7 +72,7 @@ def golden(
     cases = read_cases(folder, case or ())
     runner = Runner(GuestFinder(wheels))
     results: list[CaseResult] = []
-    for vm in _engines(engine or ()):
+    for vm in chosen_engines(engine, wasm_only=True):
         for path, item in cases:
             _progress(f"{item.id} on {vm.name} ...")
             results.append(runner.run(path, item, vm))
@@ -96,21 +95,6 @@ def golden(
     outcomes = {result.outcome for result in results}
     if Outcome.DIFFERS in outcomes or Outcome.OK not in outcomes:
         raise typer.Exit(FAILURE)
-
-
-def _engines(names: Sequence[str]) -> list[VM]:
-    """The engines asked for, or all that run WebAssembly here.
-
-    Raises:
-        EngineNotFoundError: For a name that nobody offers.
-        EngineUnavailableError: For one whose binding is not installed.
-    """
-    from anywasm.core.registry import engine_statuses, get_wasm_engine
-
-    if names:
-        return [get_wasm_engine(name) for name in dict.fromkeys(names)]
-    vms = [status.vm for status in engine_statuses()]
-    return [vm for vm in vms if vm is not None and vm.capabilities.wasm]
 
 
 def _progress(text: str) -> None:

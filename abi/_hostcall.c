@@ -6,6 +6,7 @@
 #include <Python.h>
 
 #include "../core/_memory.h"
+#include "_guestcall.h"
 #include <string.h>
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
@@ -18,7 +19,7 @@
 static PyObject *bounds_error, *status_type, *guest_memory_type;
 static PyObject *no_phase, *allocation_phase;
 static PyObject *invalid_access, *ok; /* the status that a bad address is; what went well */
-static PyObject *name_phase, *name_effective, *name_refuse, *name_read, *name_write, *name_write_u32,
+static PyObject *name_refuse, *name_read, *name_write, *name_write_u32,
     *name_write_u64, *name_offer;
 static PyObject *plain_read; /* Memory.read */
 static struct {
@@ -151,22 +152,12 @@ static int write_number(PyObject *memory, char kind, PyObject *address, PyObject
 
 /* Calls the guest's allocator, which may call few host functions. */
 static PyObject *allocate(HostCall *self, PyObject *size) {
-    PyObject *outer = PyObject_GetAttr(self->guest, name_phase), *address = NULL;
-    if (outer != NULL && PyObject_SetAttr(self->guest, name_phase, allocation_phase) == 0) {
-        PyObject *allocator = slot_at(self->memory, guest_memory_at.allocator);
-        Py_INCREF(allocator);
-        address = PyObject_CallOneArg(allocator, size);
-        Py_DECREF(allocator);
-        PyObject *type, *error, *traceback;
-        PyErr_Fetch(&type, &error, &traceback);
-        if (PyObject_SetAttr(self->guest, name_phase, outer) < 0) {
-            Py_CLEAR(address);
-            Py_XDECREF(type), Py_XDECREF(error), Py_XDECREF(traceback);
-        } else {
-            PyErr_Restore(type, error, traceback);
-        }
-    }
-    Py_XDECREF(outer);
+    PyObject *allocator = slot_at(self->memory, guest_memory_at.allocator);
+    Py_INCREF(allocation_phase), Py_INCREF(allocator);
+    PyObject *outer = slot_swap(self->guest, guest_at.phase, allocation_phase);
+    PyObject *address = PyObject_CallOneArg(allocator, size);
+    slot_set(self->guest, guest_at.phase, outer);
+    Py_DECREF(allocator);
     return address;
 }
 
@@ -269,7 +260,9 @@ static PyObject *run(HostCall *self, PyObject *memory, PyObject *const *args) {
     Py_ssize_t made = 2;
     if (decode(self, memory, args, inputs, &made) < 0) {
         answer = bad_address();
-    } else if ((inputs[1] = PyObject_GetAttr(self->guest, name_effective)) != NULL) {
+    } else {
+        inputs[1] = slot_at(self->guest, guest_at.effective);
+        Py_INCREF(inputs[1]);
         returned = PyObject_Vectorcall(self->implementation, inputs + 1,
                                        (size_t)(made - 1) | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
         if (returned != NULL)
@@ -289,12 +282,8 @@ static PyObject *HostCall_call(PyObject *callable, PyObject *const *args, size_t
         return NULL;
     }
     if (self->restricted) {
-        PyObject *phase = PyObject_GetAttr(self->guest, name_phase), *answer;
-        if (phase == NULL)
-            return NULL;
-        Py_DECREF(phase); /* a member of its class, which stays */
-        if (phase != no_phase) {
-            answer = PyObject_CallMethodOneArg(self->guest, name_refuse, self->function);
+        if (slot_at(self->guest, guest_at.phase) != no_phase) {
+            PyObject *answer = PyObject_CallMethodOneArg(self->guest, name_refuse, self->function);
             if (answer == NULL)
                 return NULL;
             Py_DECREF(answer);
@@ -325,8 +314,10 @@ static PyObject *HostCall_new(PyTypeObject *type, PyObject *args, PyObject *Py_U
     PyObject *function, *implementation, *guest, *memory;
     const char *inputs, *outputs;
     int restricted;
-    if (!PyArg_ParseTuple(args, "OOOO!ssp", &function, &implementation, &guest, guest_memory_type,
-                          &memory, &inputs, &outputs, &restricted))
+    if (find_guest() < 0)
+        return NULL;
+    if (!PyArg_ParseTuple(args, "OOO!O!ssp", &function, &implementation, guest_type, &guest,
+                          guest_memory_type, &memory, &inputs, &outputs, &restricted))
         return NULL;
     Py_ssize_t first = count_values(inputs, "d"), more = count_values(outputs, "do");
     HostCall *self = first < 0 || more < 0 ? NULL : (HostCall *)type->tp_alloc(type, 0);
@@ -379,22 +370,24 @@ static PyTypeObject HostCall_type = {
     .tp_dealloc = HostCall_dealloc,
 };
 
-static PyObject *from(const char *module_name, const char *name) {
-    PyObject *module = PyImport_ImportModule(module_name), *value = NULL;
-    if (module != NULL)
-        value = PyObject_GetAttrString(module, name);
-    Py_XDECREF(module);
-    return value;
-}
-
 static int find_names(void) {
     struct {
         PyObject **to;
         const char *name;
     } names[] = {
-        {&name_phase, "phase"},           {&name_effective, "effective"}, {&name_refuse, "refuse"},
-        {&name_read, "read"},             {&name_write, "write"},         {&name_offer, "offer"},
-        {&name_write_u32, "write_u32"},   {&name_write_u64, "write_u64"},
+        {&name_refuse, "refuse"},
+        {&name_read, "read"},
+        {&name_write, "write"},
+        {&name_offer, "offer"},
+        {&name_write_u32, "write_u32"},
+        {&name_write_u64, "write_u64"},
+        {&name_limit, "limit"},
+        {&name_broke, "broke"},
+        {&name_after_call, "after_call"},
+        {&name_arm, "_arm"},
+        {&name_armed_until, "_armed_until"},
+        {&name_set_deadline, "set_deadline"},
+        {&name_restore_deadline, "restore_deadline"},
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if ((*names[i].to = PyUnicode_InternFromString(names[i].name)) == NULL)
@@ -403,10 +396,10 @@ static int find_names(void) {
 }
 
 static int find_classes(void) {
-    PyObject *phase = from("anywasm.abi.table", "Phase");
-    bounds_error = from("anywasm.core.errors", "MemoryBoundsError");
-    status_type = from("anywasm.abi.enums", "Status");
-    guest_memory_type = from("anywasm.abi.guest_memory", "GuestMemory");
+    PyObject *phase = import_from("anywasm.abi.table", "Phase");
+    bounds_error = import_from("anywasm.core.errors", "MemoryBoundsError");
+    status_type = import_from("anywasm.abi.enums", "Status");
+    guest_memory_type = import_from("anywasm.abi.guest_memory", "GuestMemory");
     invalid_access = PyLong_FromLong(6);
     ok = PyLong_FromLong(0);
     if (phase == NULL || bounds_error == NULL || status_type == NULL || guest_memory_type == NULL ||
@@ -436,7 +429,8 @@ PyMODINIT_FUNC PyInit__hostcall(void) {
     if (memory_find() < 0 || find_names() < 0 || find_classes() < 0)
         return NULL;
     PyObject *module = PyModule_Create(&definition);
-    if (module != NULL && PyModule_AddType(module, &HostCall_type) < 0)
+    if (module != NULL && (PyModule_AddType(module, &HostCall_type) < 0 ||
+                           PyModule_AddType(module, &GuestCall_type) < 0))
         Py_CLEAR(module);
     return module;
 }

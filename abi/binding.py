@@ -10,24 +10,17 @@ compiler at installation, `_hostcall.c` does the same in its place, in half the 
 from __future__ import annotations
 
 import linecache
-import os
 from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from anywasm.abi.enums import Status
+from anywasm.abi.native import native
 from anywasm.abi.table import HostFunction, Phase, Signature
 from anywasm.core.errors import MemoryBoundsError
 
 if TYPE_CHECKING:
     from anywasm.abi.guest import Guest
-
-try:
-    if os.environ.get("ANYWASM_FASTCALL") == "0":
-        raise ImportError("ANYWASM_FASTCALL is 0")
-    from anywasm.abi import _hostcall as native
-except ImportError:
-    native = None  # type: ignore[assignment]
 
 #: What kinds are to the extension.
 _INPUT_LETTERS = {"u32": "u", "u64": "u", "i32": "i", "i64": "l", "data": "d"}

@@ -13,14 +13,15 @@ from anywasm.abi.callbacks import Callbacks, bind_export
 from anywasm.abi.callouts import Callouts
 from anywasm.abi.context import Context, RootContext, StreamContext
 from anywasm.abi.enums import BufferType, LogLevel, Status
+from anywasm.abi.guest_call import GuestCall
 from anywasm.abi.guest_memory import GuestMemory
 from anywasm.abi.imports import bind_imports
+from anywasm.abi.native import native
 from anywasm.abi.table import HostFunction, Phase
 from anywasm.abi.versions import abi_version
 from anywasm.core.errors import (
     AbiError,
     AnyWasmError,
-    DeadlineExceededError,
     TrapError,
     TrapKind,
 )
@@ -87,7 +88,48 @@ class Guest:
         poster: How a job gets to run when the guest is free; called from any thread. Its owner sets
             it where others use the guest too; by default `run_soon`, for a guest with one thread.
         on_failed: Called once when the guest breaks, after the call that broke it.
+        deferred: Jobs that wait for the running call to end.
+        call: Calls into the guest on behalf of a context: `call(context, function, *args)`. Host
+            functions act on the context until the guest chooses another. It takes `limits.call`
+            seconds at most, or `limit=`, and never more than the context has left. Raises
+            `TrapError` when the guest traps and `DeadlineExceededError` when it takes too long; it
+            is `failed` then. See `anywasm.abi.guest_call`.
     """
+
+    # Slots also because the extension reads and writes some of them in place.
+    __slots__ = (
+        "__weakref__",
+        "_closed",
+        "_contexts",
+        "_interruptible",
+        "_next_id",
+        "_pending_done",
+        "_settling",
+        "abi",
+        "allowed",
+        "base",
+        "call",
+        "callbacks",
+        "callouts",
+        "deferred",
+        "effective",
+        "entered",
+        "env",
+        "expires",
+        "failed",
+        "failed_in",
+        "instance",
+        "limits",
+        "memory",
+        "module",
+        "on_failed",
+        "phase",
+        "poster",
+        "services",
+        "woken",
+    )
+
+    call: Callable[..., Any]
 
     def __init__(
         self,
@@ -121,7 +163,7 @@ class Guest:
         self._contexts: dict[int, Context] = {}
         #: What waits for `proxy_done`; None stands for what is being logged and deleted.
         self._pending_done: dict[int, Context | None] = {}
-        self._deferred: deque[Job] = deque()
+        self.deferred: deque[Job] = deque()
         self._settling = False
         self._next_id = 0
         self._closed = False
@@ -137,8 +179,8 @@ class Guest:
             start_seconds=self.limits.start if self._interruptible else None,
         )
         self.instance = instance = module.instantiate(bind_imports(self), bounds)
-        self._set_deadline = instance.set_deadline
-        self._restore_deadline = instance.restore_deadline
+        enter = GuestCall if native is None else native.GuestCall
+        self.call = enter(self, instance, self.limits.call, self._interruptible)
         try:
             allocator = bind_export(
                 self.instance, "proxy_on_memory_allocate", 1, answers=True
@@ -165,61 +207,18 @@ class Guest:
 
     # --- calling the guest -----------------------------------------------------------------------
 
-    def call(
-        self, context: Context, function: Callable[..., Any], *args: int, limit: float | None = None
-    ) -> Any:
-        """Call into the guest on behalf of `context`.
-
-        Args:
-            context: What host functions act on, until the guest chooses another.
-            function: A callback, or another exported function.
-            *args: Its arguments.
-            limit: Seconds; by default `limits.call`, and never more than the context has left.
-
-        Returns:
-            What the function returned.
-
-        Raises:
-            TrapError: When the guest trapped; it is `failed` then.
-            DeadlineExceededError: When it took too long; it is `failed` then.
-        """
-        now = _monotonic()
-        expires = now + (self.limits.call if limit is None else limit)
-        if expires > context.deadline:
-            expires = context.deadline
-        if expires <= now:
-            raise DeadlineExceededError("no time is left for another call of the guest")
-        effective, entered, outer_expires = self.effective, self.entered, self.expires
-        self.effective = self.entered = context
-        self.expires = expires
-        try:
-            if not self._interruptible:
-                return function(*args)
-            outer_end = self._set_deadline(expires)
-            try:
-                return function(*args)
-            finally:
-                self._restore_deadline(outer_end)
-        except BaseException as error:
-            self._fail(error, function)
-            raise
-        finally:
-            self.effective = effective
-            self.entered = entered
-            self.expires = outer_expires
-            if entered is None and (self.woken or self._deferred):
-                self._after_call()
-
-    def _fail(self, error: BaseException, function: Callable[..., Any]) -> None:
+    def broke(self, error: BaseException, function: Callable[..., Any]) -> None:
+        """Note that a call ended with an exception; for `GuestCall`."""
         if self.failed is None:
             self.failed = error
             self.failed_in = self.callbacks.name(function)
             self.woken += [c for c in self._contexts.values() if isinstance(c, StreamContext)]
             self.callouts.close()
             if self.on_failed is not None:
-                self._deferred.append(self.on_failed)
+                self.deferred.append(self.on_failed)
 
-    def _after_call(self) -> None:
+    def after_call(self) -> None:
+        """Do what calls have left to do; for `GuestCall`."""
         # However often a guest asked, a stream is told once.
         woken, self.woken = dict.fromkeys(self.woken), []
         for stream in woken:
@@ -230,9 +229,9 @@ class Guest:
         self._settling = True
         try:
             for _ in range(_MOST_DEFERRED):
-                if not self._deferred:
+                if not self.deferred:
                     return
-                self._run(self._deferred.popleft())
+                self._run(self.deferred.popleft())
         finally:
             self._settling = False
 
@@ -244,7 +243,7 @@ class Guest:
     def run_soon(self, job: Job) -> None:
         """Run `job` now, or after the running call; in the thread that may use the guest."""
         if self.entered is not None:
-            self._deferred.append(job)
+            self.deferred.append(job)
         else:
             self._run(job)
 
@@ -366,15 +365,16 @@ class Guest:
             TrapError, DeadlineExceededError: As `call`.
         """
         if deadline is None:
-            deadline = time.monotonic() + self.limits.start
-        stream = StreamContext(self, self._new_id(), root, deadline, chain, info)
-        self._contexts[stream.id] = stream
-        try:
-            if self.callbacks.on_context_create is not None:
-                self.call(stream, self.callbacks.on_context_create, stream.id, root.id)
-        except BaseException:
-            del self._contexts[stream.id]  # nobody will end what the guest does not know
-            raise
+            deadline = _monotonic() + self.limits.start
+        self._next_id = id = self._next_id + 1
+        stream = self._contexts[id] = StreamContext(self, id, root, deadline, chain, info)
+        create = self.callbacks.on_context_create
+        if create is not None:
+            try:
+                self.call(stream, create, id, root.id)
+            except BaseException:
+                del self._contexts[id]  # nobody will end what the guest does not know
+                raise
         return stream
 
     def context(self, id: int) -> Context | None:
@@ -390,20 +390,23 @@ class Guest:
         Raises:
             TrapError, DeadlineExceededError: As `call`; the context is gone all the same.
         """
-        if self._contexts.get(context.id) is not context or context.id in self._pending_done:
+        id = context.id
+        if self._contexts.get(id) is not context or id in self._pending_done:
             return
         if isinstance(context, StreamContext):
-            self._allow_end(context)
+            if context.deadline != math.inf:
+                self._allow_end(context)
         elif isinstance(context, RootContext):
             context.close()
+        on_done = self.callbacks.on_done
         done = True
-        self._pending_done[context.id] = context
-        try:
-            if self.callbacks.on_done is not None and self.failed is None:
-                done = bool(self.call(context, self.callbacks.on_done, context.id))
-        except BaseException:
-            self._forget(context)
-            raise
+        self._pending_done[id] = context
+        if on_done is not None and self.failed is None:
+            try:
+                done = self.call(context, on_done, id)
+            except BaseException:
+                self._forget(context)
+                raise
         if done:
             self._finish(context)
 
@@ -411,28 +414,29 @@ class Guest:
         """`proxy_done`: the guest has no more need of a context that it kept."""
         if self._pending_done.get(context.id) is not context:
             return Status.NOT_FOUND
-        self._deferred.append(lambda: self._finish(context))
+        self.deferred.append(lambda: self._finish(context))
         return None
 
     def _finish(self, context: Context) -> None:
-        if self._pending_done.get(context.id) is not context:
+        id = context.id
+        if self._pending_done.get(id) is not context:
             return
-        self._pending_done[context.id] = None
+        self._pending_done[id] = None
         callbacks = self.callbacks
         try:
             if isinstance(context, StreamContext):
-                self._allow_end(context)
+                if context.deadline != math.inf:
+                    self._allow_end(context)
                 if callbacks.on_log is not None and self.failed is None:
-                    self.call(context, callbacks.on_log, context.id)
+                    self.call(context, callbacks.on_log, id)
             if callbacks.on_delete is not None and self.failed is None:
-                self.call(context, callbacks.on_delete, context.id)
+                self.call(context, callbacks.on_delete, id)
         finally:
             self._forget(context)
 
     def _allow_end(self, stream: StreamContext) -> None:
         """Cleaning up is owed to the guest even when the stream ran out of time."""
-        if stream.deadline != math.inf:
-            stream.deadline = max(stream.deadline, _monotonic() + self.limits.call)
+        stream.deadline = max(stream.deadline, _monotonic() + self.limits.call)
 
     def _forget(self, context: Context) -> None:
         if isinstance(context, RootContext):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable
 from functools import cached_property
 from typing import TypeVar
 
+from anywasm.abi.callbacks import CALLBACKS
 from anywasm.abi.context import RootContext
 from anywasm.abi.guest import Guest, GuestLimits
 from anywasm.abi.imports import blocks
@@ -30,6 +31,9 @@ T = TypeVar("T")
 _versions = itertools.count(1)
 
 #: Host functions by which a guest can put pieces of body behind what it passes on (Higress).
+_RESPONSE_CALLBACKS = frozenset(
+    {"proxy_on_response_headers", "proxy_on_response_body", "proxy_on_response_trailers"}
+)
 _INJECTING = frozenset({"proxy_inject_encoded_data_to_filter_chain", "proxy_call_foreign_function"})
 
 
@@ -45,7 +49,9 @@ class Plugin:
         is_filter: Whether it is a filter; otherwise it is a function.
         inline: Whether it may run on the event loop: its module imports nothing that waits.
         profile: `envoy` or `higress`.
-        changes_bodies: Whether its module can change bodies at all.
+        changes_request: Whether it may change the bodies of requests.
+        changes_response: Whether it may change the bodies of responses.
+        sees_response: Whether it looks at responses at all.
         injects: Whether it may put pieces of body of its own behind what it passes on (Higress).
         stops_iteration: Whether a filter that pauses on headers still gets the body.
     """
@@ -72,14 +78,20 @@ class Plugin:
         self.inline = execution == "inline" and (self.is_filter or not self._thread_bound)
         higress = config.profile is None and abi_version(module).name == "0.2.100"
         self.profile = "higress" if higress else config.profile or "envoy"
-        self.changes_bodies = any(item.name == "proxy_set_buffer_bytes" for item in module.imports)
+        allowed = config.capabilities
+        offers = set(module.exports_by_name).intersection(
+            CALLBACKS if allowed is None else allowed
+        )
+        changes = any(item.name == "proxy_set_buffer_bytes" for item in module.imports)
         self.injects = self.profile == "higress" and any(
             item.name in _INJECTING for item in module.imports
         )
+        self.changes_request = changes and "proxy_on_request_body" in offers
+        self.changes_response = self.injects or (changes and "proxy_on_response_body" in offers)
+        self.sees_response = self.injects or not offers.isdisjoint(_RESPONSE_CALLBACKS)
         # What Envoy calls StopIteration: a filter that pauses on headers still gets the body.
         stops = config.allow_on_headers_stop_iteration
         self.stops_iteration = self.profile == "higress" if stops is None else stops
-        allowed = config.capabilities
         self.identity = PluginIdentity(
             name=config.name,
             root_id=config.root_id,

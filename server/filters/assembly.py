@@ -44,9 +44,13 @@ def _link(chain: FilterChain, router: Sink, downstream: Sink, *, may_wait: bool)
         places.append(place)
         if isinstance(place, FilterStage):
             chain.stages.append(place)
-            chain.request_may_change |= place.changes_request
-            chain.response_may_change |= place.changes_response
-            response_way = place.link_response(response_way)
+            plugin = place.plugin
+            if plugin.changes_request:
+                chain.request_may_change = True
+            if plugin.changes_response:
+                chain.response_may_change = True
+            if plugin.sees_response:
+                response_way = place.link_response(response_way)
     request_way = router
     for place in reversed(places):
         request_way = place.link_request(request_way)

@@ -152,14 +152,15 @@ class FilterChain:
     def on_request_headers(self, end_stream: bool) -> None:
         """Build the chain and let the request in."""
         exchange = self._exchange
-        self.listener.idle.add(self)
         # Asked for once somebody wants the body: a filter may refuse it unseen.
         exchange.hold_continue = exchange.expect_continue
         self.find_route()
         assemble(self, self._router, self._downstream)
         # Like Envoy, which takes what follows an upgrade for a body.
         self.request_way.headers(self.request, end_stream and self.tunnel is None)
-        self.flush()
+        if not self.finished:  # as most are that no upstream has to be asked for
+            self.listener.idle.add(self)
+            self._downstream.flush()
 
     def on_request_data(self, data: bytes, end_stream: bool) -> None:
         """Let a piece of its body in."""
@@ -205,17 +206,18 @@ class FilterChain:
 
     # --- for the router ---
 
-    def find_route(self) -> None:
+    def find_route(self) -> Route | None:
         """Find the route of the request as it is now."""
         path = self.request.get(b":path")
         if path == self._routed_for:
-            return
+            return self.route
         self._routed_for = path
         route = self.route = None if not path else self.listener.table.match(path)
         info = self.info
         info.route_name = None if route is None else route.name
         info.cluster_name = cluster = None if route is None else route.cluster
         self.pool = None if cluster is None else self.listener.clusters.get(cluster)
+        return route
 
     def ask_for_body(self) -> None:
         """Tell a client that waits for it that its body is wanted."""

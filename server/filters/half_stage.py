@@ -106,30 +106,47 @@ class HalfStage:
 
     def headers(self, headers: HeaderMap, end_stream: bool) -> None:
         """Show the headers to the guest."""
-        stage = self._stage
-        if self._shut():
+        stage, chain, direction = self._stage, self._chain, self._direction
+        if direction is REQUEST:
+            if self._over or not chain.deciding:
+                return
+            if not stage.begun:
+                # A stream's first event makes its context.
+                if not stage.inline:
+                    self.busy = True
+                    stage.begin_elsewhere(self, lambda: self._began(headers, end_stream))
+                    return
+                if not stage.begin():
+                    return
+        elif self._over or chain.superseded:
             return
-        if not stage.begun and self._direction is REQUEST:
-            # A stream's first event makes its context.
-            if not stage.inline:
-                self.busy = True
-                stage.begin_elsewhere(self, lambda: self._began(headers, end_stream))
-                return
-            if not stage.begin():
-                return
-        if not stage.takes:
+        elif stage.begun:
+            stage.context.responding = True
+        if stage.ended or not stage.begun or stage.guest.failed is not None:
             if not stage.breaks():
                 self._sink.headers(headers, end_stream)
             return
-        if self._direction is RESPONSE:
-            stage.context.responding = True
         callback = self._on_headers
         if callback is None:
             self._sink.headers(headers, end_stream)
             return
-        self._held = (headers, end_stream)
-        stage.context.maps[self._direction.headers] = headers
-        self._call(callback, self._after_headers, len(headers.pairs), int(end_stream))
+        context = stage.context
+        context.maps[direction.headers] = headers
+        self._held = held = (headers, end_stream)
+        if not stage.inline:
+            self._call(callback, self._after_headers, len(headers.pairs), int(end_stream))
+            return
+        # As `_call` and what follows from it, in one piece: all streams come here, and most go on.
+        self.busy = True
+        action = stage.call(callback, (len(headers.pairs), 1 if end_stream else 0))
+        if action is None:
+            return
+        if action != _CONTINUE or self._queue or self._held is not held or context.continued:
+            self._returned(self._after_headers, action)
+            return
+        self.busy = False
+        self._held = context.maps[direction.headers] = None
+        self._sink.headers(headers, end_stream)
 
     def _began(self, headers: HeaderMap, end_stream: bool) -> None:
         self.busy = False
@@ -139,15 +156,22 @@ class HalfStage:
 
     def data(self, data: bytes, end_stream: bool) -> None:
         """Show a piece of the body to the guest, with what it has paused on before."""
-        if self._shut():
+        stage, chain, stop = self._stage, self._chain, self._stop
+        if self._over or (
+            not chain.deciding if self._direction is REQUEST else chain.superseded
+        ):
             return
-        if self._waits():
+        if self.busy or stop is _Stop.ALL or stop is _Stop.TRAILERS:
             self._enqueue(data, end_stream)
             self._queued += len(data)
             self._tell_held()
             return
-        stage = self._stage
-        if (self._on_body is None and self._stop is None) or not stage.takes:
+        if (
+            (self._on_body is None and stop is None)
+            or stage.ended
+            or not stage.begun
+            or stage.guest.failed is not None
+        ):
             if not stage.breaks():
                 self._sink.data(data, end_stream)
             return
@@ -229,7 +253,7 @@ class HalfStage:
         if action in _HEADERS_CONTINUE:
             self._pass_headers()
             return
-        if action == _STOP_ITERATION and self._stage.stops_iteration:
+        if action == _STOP_ITERATION and self._stage.plugin.stops_iteration:
             self._pause(_Stop.HEADERS)
             if self._direction is REQUEST:
                 self._chain.ask_for_body()

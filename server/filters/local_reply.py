@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from anywasm.abi.headers import HeaderMap
@@ -35,34 +35,38 @@ class LocalReply:
     details: str = ""
     headers: Sequence[Pair] = ()
     grpc_status: int | None = None
+    #: The headers for a request that is not gRPC; the same for all of them.
+    _pairs: tuple[Pair, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        headers = HeaderMap([(b":status", b"%d" % self.status), *self.headers])
+        if self.body:
+            length = b"%d" % len(self.body)
+            if self.headers:
+                headers.replace(b"content-length", length)
+            else:
+                headers.add(b"content-length", length)
+            if headers.get(b"content-type") is None:
+                headers.add(b"content-type", b"text/plain")
+        object.__setattr__(self, "_pairs", tuple(headers.pairs))
 
     def render(self, request: HeaderMap | None) -> tuple[HeaderMap, bytes]:
         """Headers and body as they enter the response path, fit for the request.
 
         A gRPC request is answered as gRPC wants it: 200, with the status in the headers.
         """
-        headers = HeaderMap([(b":status", b"%d" % self.status), *self.headers])
         kind = request.get(b"content-type") if request is not None else None
-        if kind is not None and (kind == _GRPC_TYPE or kind.startswith(b"application/grpc+")):
-            code = self.grpc_status
-            if code is None:
-                code = _GRPC_STATUS.get(self.status, _GRPC_UNKNOWN)
-            headers.replace(b":status", b"200")
-            headers.replace(b"content-type", _GRPC_TYPE)
-            headers.replace(b"grpc-status", b"%d" % code)
-            if self.body:
-                headers.replace(
-                    b"grpc-message",
-                    quote(self.body, safe=" !#$&'()*+,/:;=?@[]~\"<>\\^`{|}").encode(),
-                )
-            return headers, b""
-        if self.body and not self.headers:
-            headers.pairs += (
-                (b"content-length", b"%d" % len(self.body)),
-                (b"content-type", b"text/plain"),
+        if kind is None or not (kind == _GRPC_TYPE or kind.startswith(b"application/grpc+")):
+            return HeaderMap(self._pairs), self.body
+        headers = HeaderMap([(b":status", b"200"), *self.headers])
+        code = self.grpc_status
+        if code is None:
+            code = _GRPC_STATUS.get(self.status, _GRPC_UNKNOWN)
+        headers.replace(b"content-type", _GRPC_TYPE)
+        headers.replace(b"grpc-status", b"%d" % code)
+        if self.body:
+            headers.replace(
+                b"grpc-message",
+                quote(self.body, safe=" !#$&'()*+,/:;=?@[]~\"<>\\^`{|}").encode(),
             )
-        elif self.body:
-            headers.replace(b"content-length", b"%d" % len(self.body))
-            if headers.get(b"content-type") is None:
-                headers.add(b"content-type", b"text/plain")
-        return headers, self.body
+        return headers, b""

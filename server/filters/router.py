@@ -47,8 +47,7 @@ class Router:
     def headers(self, headers: HeaderMap, end_stream: bool) -> None:
         """Find the route as the headers are now, and take it."""
         chain = self._chain
-        chain.find_route()
-        route = chain.route
+        route = chain.find_route()
         if route is None:
             chain.local_reply(LocalReply(404, details="route_not_found"))
             return

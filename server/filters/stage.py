@@ -31,30 +31,24 @@ class FilterStage:
         inline: Whether its guest is called on the event loop.
         context: The stream's context in it; made right before its first event.
         begun: Whether the context was made.
+        ended: Whether the stream is over for the guest.
         request: Its part in the request's way, until the stream is over.
-        response: Its part in the response's way, also only until then; None where the guest looks
-            at no response.
-        stops_iteration: Whether a pause on headers still lets the body come.
-        changes_request: Whether the guest may change the request's body.
-        changes_response: Whether the guest may change the response's body.
+        response: Its part in the response's way, also only until then; None where it has none.
     """
 
     __slots__ = (
         "_calling",
-        "_ended",
         "_failed",
         "_slot",
         "begun",
         "chain",
-        "changes_request",
-        "changes_response",
         "context",
+        "ended",
         "guest",
         "inline",
         "plugin",
         "request",
         "response",
-        "stops_iteration",
     )
 
     context: StreamContext
@@ -64,17 +58,10 @@ class FilterStage:
         self.plugin = plugin
         self.guest = slot.guest
         self.inline = plugin.inline
-        self.stops_iteration = plugin.stops_iteration
         self._slot = slot
         self.request: HalfStage | None = None
         self.response: HalfStage | None = None
-        self.begun = self._ended = self._failed = self._calling = False
-        callbacks = slot.guest.callbacks
-        changes = plugin.changes_bodies
-        self.changes_request = changes and callbacks.on_request_body is not None
-        self.changes_response = plugin.injects or (
-            changes and callbacks.on_response_body is not None
-        )
+        self.begun = self.ended = self._failed = self._calling = False
 
     def link_request(self, following: Sink) -> Sink:
         """Take a place in the request's way, before `following`."""
@@ -90,13 +77,16 @@ class FilterStage:
         return half
 
     def link_response(self, following: Sink) -> Sink:
-        """Take a place in the response's way, before `following`, where the guest looks at it."""
+        """Take a place in the response's way, before `following`."""
         callbacks = self.guest.callbacks
-        headers, body = callbacks.on_response_headers, callbacks.on_response_body
-        trailers = callbacks.on_response_trailers
-        if headers is body is trailers is None and not self.plugin.injects:
-            return following
-        half = self.response = HalfStage(self, RESPONSE, following, headers, body, trailers)
+        half = self.response = HalfStage(
+            self,
+            RESPONSE,
+            following,
+            callbacks.on_response_headers,
+            callbacks.on_response_body,
+            callbacks.on_response_trailers,
+        )
         return half
 
     @property
@@ -106,7 +96,7 @@ class FilterStage:
         A filter that never saw the request does not see the answer either, and one that has failed
         sees nothing more, as in Envoy.
         """
-        return self.begun and not self._ended and self.guest.failed is None
+        return self.begun and not self.ended and self.guest.failed is None
 
     def breaks(self) -> bool:
         """Fail the stream where another stream's call broke the guest in its thread.
@@ -114,7 +104,7 @@ class FilterStage:
         What comes before the loop hears of that must not pass by the filter, unless it may.
         """
         failed = self.guest.failed
-        if failed is None or not self.begun or self._ended or self._failed:
+        if failed is None or not self.begun or self.ended or self._failed:
             return False
         if self.plugin.config.failure_policy == "fail_open":
             return False
@@ -200,7 +190,7 @@ class FilterStage:
     def _returned(self, half: HalfStage, then: Callable[[int], None], action: int) -> None:
         self._calling = False
         self.chain.timers.resumed(half)
-        if not self._ended and self._acted():
+        if not self.ended and self._acted():
             then(action)
         self.chain.flush()
 
@@ -208,7 +198,7 @@ class FilterStage:
 
     def settle(self) -> None:
         """Do what the guest asked for this stream in a call that was about something else."""
-        if self._ended:
+        if self.ended:
             return
         if self.guest.failed is not None:
             if not self._calling:  # else the call itself tells
@@ -221,7 +211,7 @@ class FilterStage:
     def _lost(self, half: HalfStage | None) -> None:
         """The guest broke, but not for this stream: under `fail_open` that goes on without it."""
         self._calling = False
-        if self._ended or half is None:
+        if self.ended or half is None:
             return
         self.chain.timers.resumed(half)
         if self.plugin.config.failure_policy != "fail_open":
@@ -232,13 +222,13 @@ class FilterStage:
 
     def _fail(self, error: BaseException) -> None:
         self._calling = False
-        if not self._failed and not self._ended:
+        if not self._failed and not self.ended:
             self._failed = True
             self.chain.failed(self, error)
 
     def resume(self) -> None:
         """Let the directions go on that the guest has continued."""
-        if self._ended:
+        if self.ended:
             return
         continued = self.context.continued
         for stream, half in (
@@ -275,24 +265,24 @@ class FilterStage:
 
     def end(self) -> None:
         """End the context, with everything readable that `proxy_on_log` may ask for. Idempotent."""
-        if self._ended:
+        if self.ended:
             return
-        self._ended = True
+        self.ended = True
         self.request = self.response = None
         if self.inline:
-            self._end_context()
+            if self.begun:
+                self._end_context()
             self.plugin.filters.unbind(self._slot)
             return
 
         def work() -> None:
-            self._end_context()
+            if self.begun:
+                self._end_context()
             _hop(self.chain, partial(self.plugin.filters.unbind, self._slot))
 
         self._slot.home.post(work)
 
     def _end_context(self) -> None:
-        if not self.begun:
-            return
         chain, maps = self.chain, self.context.maps
         maps[MapType.HTTP_REQUEST_HEADERS] = chain.request
         maps[MapType.HTTP_RESPONSE_HEADERS] = chain.response

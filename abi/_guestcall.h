@@ -1,0 +1,364 @@
+/* Entering a guest: what anywasm.abi.guest_call.GuestCall says in Python. The states of the guest,
+ * of its contexts and of its instance's gate are read and written in place. */
+
+#ifndef ANYWASM_GUESTCALL_H
+#define ANYWASM_GUESTCALL_H
+
+#include "../core/_slots.h"
+#include <time.h>
+
+static PyTypeObject *guest_type, *context_type, *gate_type;
+static PyObject *deadline_error, *plain_set_deadline;
+static PyObject *name_limit, *name_broke, *name_after_call, *name_arm, *name_armed_until,
+    *name_set_deadline, *name_restore_deadline;
+static struct {
+    Py_ssize_t effective, entered, expires, phase, woken, deferred;
+} guest_at;
+static struct {
+    Py_ssize_t deadline;
+} context_at;
+static struct {
+    Py_ssize_t alert, closed, home, expires;
+} gate_at;
+
+typedef struct {
+    PyObject_HEAD
+    vectorcallfunc vectorcall;
+    PyObject *guest;
+    PyObject *instance;
+    PyObject *gate; /* the instance's, or NULL where its deadlines are set by its own methods */
+    double limit;
+    int interruptible;
+} GuestCall;
+
+/* What stood in a slot before; takes the reference to the value, and gives one. */
+static PyObject *slot_swap(PyObject *object, Py_ssize_t offset, PyObject *value) {
+    PyObject **slot = (PyObject **)((char *)object + offset), *before = *slot;
+    *slot = value;
+    return before;
+}
+
+static void slot_set(PyObject *object, Py_ssize_t offset, PyObject *value) {
+    PyObject *before = slot_swap(object, offset, value);
+    Py_XDECREF(before);
+}
+
+/* The second of time.monotonic. */
+static double monotonic(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* --- deadlines ---------------------------------------------------------------------------------- */
+
+/* As `Instance.set_deadline`: what was set before, or NULL with an exception. */
+static PyObject *set_deadline(GuestCall *self, PyObject *expires) {
+    if (self->gate == NULL)
+        return PyObject_CallMethodOneArg(self->instance, name_set_deadline, expires);
+    PyObject *outer = slot_at(self->gate, gate_at.expires);
+    if (outer == NULL || !(outer == Py_None || PyFloat_CheckExact(outer)))
+        return PyObject_CallMethodOneArg(self->instance, name_set_deadline, expires);
+    Py_INCREF(outer);
+    double end = PyFloat_AS_DOUBLE(expires);
+    if (outer != Py_None && end >= PyFloat_AS_DOUBLE(outer))
+        return outer;
+    PyObject *armed = PyObject_GetAttr(self->instance, name_armed_until);
+    double until = armed == NULL ? -1.0 : PyFloat_AsDouble(armed);
+    Py_XDECREF(armed);
+    PyObject *answer = Py_None;
+    if (armed == NULL || (until == -1.0 && PyErr_Occurred()))
+        answer = NULL;
+    else if (end > until)
+        answer = PyObject_CallMethodOneArg(self->instance, name_arm, expires);
+    else
+        Py_INCREF(answer);
+    if (answer == NULL) {
+        Py_DECREF(outer);
+        return NULL;
+    }
+    Py_DECREF(answer);
+    Py_INCREF(expires);
+    slot_set(self->gate, gate_at.expires, expires);
+    Py_INCREF(Py_True);
+    slot_set(self->gate, gate_at.alert, Py_True);
+    return outer;
+}
+
+/* As `CallGate.set_expires`; takes the reference. -1 with an exception. */
+static int restore_deadline(GuestCall *self, PyObject *outer) {
+    if (self->gate == NULL) {
+        PyObject *answer =
+            PyObject_CallMethodOneArg(self->instance, name_restore_deadline, outer);
+        Py_DECREF(outer);
+        Py_XDECREF(answer);
+        return answer == NULL ? -1 : 0;
+    }
+    int alert = outer != Py_None || slot_at(self->gate, gate_at.home) != Py_None ||
+                slot_at(self->gate, gate_at.closed) != Py_False;
+    slot_set(self->gate, gate_at.expires, outer);
+    PyObject *truth = alert ? Py_True : Py_False;
+    Py_INCREF(truth);
+    slot_set(self->gate, gate_at.alert, truth);
+    return 0;
+}
+
+/* --- the call ----------------------------------------------------------------------------------- */
+
+/* Calls the guest under a deadline that ends with the call. */
+static PyObject *call_until(GuestCall *self, PyObject *expires, PyObject *function,
+                            PyObject *const *args, size_t count) {
+    if (!self->interruptible)
+        return PyObject_Vectorcall(function, args, count, NULL);
+    PyObject *outer = set_deadline(self, expires);
+    if (outer == NULL)
+        return NULL;
+    PyObject *answer = PyObject_Vectorcall(function, args, count, NULL);
+    if (answer != NULL) {
+        if (restore_deadline(self, outer) < 0)
+            Py_CLEAR(answer);
+        return answer;
+    }
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    if (restore_deadline(self, outer) < 0) {
+        Py_XDECREF(type), Py_XDECREF(error), Py_XDECREF(traceback);
+    } else {
+        PyErr_Restore(type, error, traceback);
+    }
+    return NULL;
+}
+
+/* Tells the guest of the exception that is set, which stays set. */
+static void tell_broken(GuestCall *self, PyObject *function) {
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    PyErr_NormalizeException(&type, &error, &traceback);
+    if (traceback != NULL)
+        PyException_SetTraceback(error, traceback);
+    PyObject *answer =
+        PyObject_CallMethodObjArgs(self->guest, name_broke, error, function, NULL);
+    if (answer == NULL) {
+        Py_XDECREF(type), Py_XDECREF(error), Py_XDECREF(traceback);
+        return;
+    }
+    Py_DECREF(answer);
+    PyErr_Restore(type, error, traceback);
+}
+
+/* Whether a list or deque of the guest's holds something. */
+static int holds(PyObject *guest, Py_ssize_t at) {
+    PyObject *jobs = slot_at(guest, at);
+    return jobs != NULL && PyObject_Size(jobs) != 0;
+}
+
+/* Does what the call has left to do; 0, or -1 with an exception in the place of the call's. */
+static int after_call(GuestCall *self) {
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    PyObject *answer = PyObject_CallMethodNoArgs(self->guest, name_after_call);
+    if (answer == NULL) {
+        Py_XDECREF(type), Py_XDECREF(error), Py_XDECREF(traceback);
+        return -1;
+    }
+    Py_DECREF(answer);
+    PyErr_Restore(type, error, traceback);
+    return 0;
+}
+
+static PyObject *enter(GuestCall *self, PyObject *context, PyObject *expires, PyObject *function,
+                       PyObject *const *args, size_t count) {
+    PyObject *guest = self->guest;
+    Py_INCREF(context), Py_INCREF(context), Py_INCREF(expires);
+    PyObject *effective = slot_swap(guest, guest_at.effective, context);
+    PyObject *entered = slot_swap(guest, guest_at.entered, context);
+    PyObject *outer = slot_swap(guest, guest_at.expires, expires);
+    PyObject *answer = call_until(self, expires, function, args, count);
+    if (answer == NULL)
+        tell_broken(self, function);
+    int outermost = entered == Py_None;
+    slot_set(guest, guest_at.effective, effective);
+    slot_set(guest, guest_at.entered, entered);
+    slot_set(guest, guest_at.expires, outer);
+    if (outermost && (holds(guest, guest_at.woken) || holds(guest, guest_at.deferred)) &&
+        after_call(self) < 0)
+        Py_CLEAR(answer);
+    return answer;
+}
+
+/* The limit that the call names, else the guest's own; -1 with an exception. */
+static double limit_of(GuestCall *self, PyObject *const *values, PyObject *names) {
+    if (names == NULL || PyTuple_GET_SIZE(names) == 0)
+        return self->limit;
+    int same = PyTuple_GET_SIZE(names) == 1
+                   ? PyObject_RichCompareBool(PyTuple_GET_ITEM(names, 0), name_limit, Py_EQ)
+                   : 0;
+    if (same < 0)
+        return -1.0;
+    if (!same) {
+        PyErr_SetString(PyExc_TypeError, "a guest's call takes no keyword but limit");
+        return -1.0;
+    }
+    return values[0] == Py_None ? self->limit : PyFloat_AsDouble(values[0]);
+}
+
+static PyObject *GuestCall_call(PyObject *callable, PyObject *const *args, size_t flags,
+                                PyObject *names) {
+    GuestCall *self = (GuestCall *)callable;
+    Py_ssize_t given = PyVectorcall_NARGS(flags);
+    if (given < 2 || !PyObject_TypeCheck(args[0], context_type)) {
+        PyErr_SetString(PyExc_TypeError, "a guest's call takes a Context and a function");
+        return NULL;
+    }
+    double limit = limit_of(self, args + given, names);
+    PyObject *deadline = slot_at(args[0], context_at.deadline);
+    double least = deadline == NULL ? -1.0 : PyFloat_AsDouble(deadline);
+    if ((limit == -1.0 || least == -1.0) && PyErr_Occurred())
+        return NULL;
+    double now = monotonic(), end = now + limit;
+    if (end > least)
+        end = least;
+    if (end <= now) {
+        PyErr_SetString(deadline_error, "no time is left for another call of the guest");
+        return NULL;
+    }
+    PyObject *expires = PyFloat_FromDouble(end);
+    if (expires == NULL)
+        return NULL;
+    Py_INCREF(self);
+    PyObject *answer = enter(self, args[0], expires, args[1], args + 2, (size_t)given - 2);
+    Py_DECREF(expires);
+    Py_DECREF(self);
+    return answer;
+}
+
+/* --- the type ----------------------------------------------------------------------------------- */
+
+static PyObject *import_from(const char *module_name, const char *name) {
+    PyObject *module = PyImport_ImportModule(module_name), *value = NULL;
+    if (module != NULL)
+        value = PyObject_GetAttrString(module, name);
+    Py_XDECREF(module);
+    return value;
+}
+
+static int find_offsets(void) {
+    struct {
+        Py_ssize_t *at;
+        PyTypeObject *cls;
+        const char *name;
+    } slots[] = {
+        {&guest_at.effective, guest_type, "effective"},
+        {&guest_at.entered, guest_type, "entered"},
+        {&guest_at.expires, guest_type, "expires"},
+        {&guest_at.phase, guest_type, "phase"},
+        {&guest_at.woken, guest_type, "woken"},
+        {&guest_at.deferred, guest_type, "deferred"},
+        {&context_at.deadline, context_type, "deadline"},
+        {&gate_at.alert, gate_type, "alert"},
+        {&gate_at.closed, gate_type, "_closed"},
+        {&gate_at.home, gate_type, "_home"},
+        {&gate_at.expires, gate_type, "expires"},
+    };
+    for (size_t i = 0; i < sizeof slots / sizeof *slots; i++)
+        if ((*slots[i].at = slot_offset((PyObject *)slots[i].cls, slots[i].name)) < 0)
+            return -1;
+    return 0;
+}
+
+/* Finds the classes whose slots are used here, when the first guest is made: their modules import
+ * this one. 0, or -1 with an exception. */
+static int find_guest(void) {
+    static int found;
+    if (found)
+        return 0;
+    PyObject *instance = import_from("anywasm.core.instance", "Instance");
+    guest_type = (PyTypeObject *)import_from("anywasm.abi.guest", "Guest");
+    context_type = (PyTypeObject *)import_from("anywasm.abi.context", "Context");
+    gate_type = (PyTypeObject *)import_from("anywasm.core.gate", "CallGate");
+    deadline_error = import_from("anywasm.core.errors", "DeadlineExceededError");
+    if (instance == NULL || guest_type == NULL || context_type == NULL || gate_type == NULL ||
+        deadline_error == NULL)
+        return -1;
+    plain_set_deadline = PyObject_GetAttr(instance, name_set_deadline);
+    Py_DECREF(instance);
+    if (plain_set_deadline == NULL || find_offsets() < 0)
+        return -1;
+    found = 1;
+    return 0;
+}
+
+/* The gate of an instance whose deadlines may be set past its methods, else NULL; -1 on errors. */
+static int find_gate(PyObject *instance, PyObject **gate) {
+    PyObject *setter = PyObject_GetAttr((PyObject *)Py_TYPE(instance), name_set_deadline);
+    if (setter == NULL)
+        return -1;
+    Py_DECREF(setter);
+    if (setter != plain_set_deadline)
+        return 0;
+    PyObject *found = PyObject_GetAttrString(instance, "_gate");
+    if (found == NULL)
+        return -1;
+    if (Py_IS_TYPE(found, gate_type))
+        *gate = found;
+    else
+        Py_DECREF(found);
+    return 0;
+}
+
+static PyObject *GuestCall_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs)) {
+    PyObject *guest, *instance, *gate = NULL;
+    double limit;
+    int interruptible;
+    if (find_guest() < 0)
+        return NULL;
+    if (!PyArg_ParseTuple(args, "O!Odp", guest_type, &guest, &instance, &limit, &interruptible) ||
+        find_gate(instance, &gate) < 0)
+        return NULL;
+    GuestCall *self = (GuestCall *)type->tp_alloc(type, 0);
+    if (self == NULL) {
+        Py_XDECREF(gate);
+        return NULL;
+    }
+    Py_INCREF(guest), Py_INCREF(instance);
+    self->vectorcall = GuestCall_call;
+    self->guest = guest;
+    self->instance = instance;
+    self->gate = gate;
+    self->limit = limit;
+    self->interruptible = interruptible;
+    return (PyObject *)self;
+}
+
+static int GuestCall_traverse(PyObject *object, visitproc visit, void *arg) {
+    GuestCall *self = (GuestCall *)object;
+    Py_VISIT(self->guest);
+    Py_VISIT(self->instance);
+    Py_VISIT(self->gate);
+    return 0;
+}
+
+static void GuestCall_dealloc(PyObject *object) {
+    GuestCall *self = (GuestCall *)object;
+    PyObject_GC_UnTrack(self);
+    Py_XDECREF(self->guest);
+    Py_XDECREF(self->instance);
+    Py_XDECREF(self->gate);
+    Py_TYPE(self)->tp_free(self);
+}
+
+/* It has no tp_clear: like a tuple, it is part of a cycle only together with what has. */
+static PyTypeObject GuestCall_type = {
+    PyVarObject_HEAD_INIT(NULL, 0)
+    .tp_name = "anywasm.abi._hostcall.GuestCall",
+    .tp_doc = "Calls into one guest.",
+    .tp_basicsize = sizeof(GuestCall),
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL,
+    .tp_vectorcall_offset = offsetof(GuestCall, vectorcall),
+    .tp_call = PyVectorcall_Call,
+    .tp_new = GuestCall_new,
+    .tp_traverse = GuestCall_traverse,
+    .tp_dealloc = GuestCall_dealloc,
+};
+
+#endif

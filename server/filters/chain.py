@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from anywasm.abi.context import LocalResponse
 from anywasm.abi.headers import HeaderMap
-from anywasm.abi.pairs import encode_pairs
+from anywasm.abi.pairs import Pair, encode_pairs
 from anywasm.abi.stream_info import StreamInfo
 from anywasm.core.errors import DeadlineExceededError
 from anywasm.server.filters.assembly import assemble
@@ -90,6 +90,9 @@ class FilterChain:
     _responding = False
     _cutting = False
     _routed_for: bytes | None = None
+    #: The pair of the path that the route was found for, where it stands in its usual place.
+    _path: Pair | None = None
+    _watched = False
     _timers: StreamTimers | None = None
     _request_holds: Holds | None = None
     _response_holds: Holds | None = None
@@ -159,6 +162,7 @@ class FilterChain:
         # Like Envoy, which takes what follows an upgrade for a body.
         self.request_way.headers(self.request, end_stream and self.tunnel is None)
         if not self.finished:  # as most are that no upstream has to be asked for
+            self._watched = True
             self.listener.idle.add(self)
             self._downstream.flush()
 
@@ -208,7 +212,11 @@ class FilterChain:
 
     def find_route(self) -> Route | None:
         """Find the route of the request as it is now."""
+        pairs = self.request.pairs
+        if self._path is not None and len(pairs) > 1 and pairs[1] is self._path:
+            return self.route  # nobody has touched it
         path = self.request.get(b":path")
+        self._path = pairs[1] if len(pairs) > 1 and pairs[1][0] == b":path" else None
         if path == self._routed_for:
             return self.route
         self._routed_for = path
@@ -354,7 +362,7 @@ class FilterChain:
         self._stop(reply.details)
         headers, body = reply.render(self.request)
         self.response_length = len(body)
-        self.info.response_code = int(headers.get(b":status") or b"0")
+        self.info.response_code = int(headers.pairs[0][1])
         bodiless = not body or self._exchange.method == b"HEAD"
         self.response_way.headers(headers, bodiless)
         if not bodiless:
@@ -410,7 +418,8 @@ class FilterChain:
             return
         self.finished = True
         self.deciding = False
-        self.listener.idle.discard(self)
+        if self._watched:
+            self.listener.idle.discard(self)
         if self._timers is not None:
             self._timers.cancel()
         self._router.abandon()

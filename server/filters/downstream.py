@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: A body with a declared length is collected up to this size where a filter may change it.
 COLLECT_MOST = 64 * 1024
+#: What a status may be, as it is written: up to three digits.
+_CODES = {b"%0*d" % (digits, code): code for digits in (1, 2, 3) for code in range(1000)}
 
 
 class Downstream:
@@ -48,7 +50,7 @@ class Downstream:
         chain = self._chain
         chain.response = headers
         status = headers.get(b":status") or b""
-        code = int(status) if status.isdigit() and len(status) <= 3 else -1
+        code = _CODES.get(status, -1)
         if code == 101 and chain.tunnel is not None:
             self._open_tunnel(headers)
             return

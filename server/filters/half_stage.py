@@ -172,7 +172,7 @@ class HalfStage:
             or not stage.begun
             or stage.guest.failed is not None
         ):
-            if not stage.breaks():
+            if stage.guest.failed is None or not stage.breaks():
                 self._sink.data(data, end_stream)
             return
         body = self._body

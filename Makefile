@@ -4,7 +4,8 @@
 #   PYTHON=/path/to/python make ...   another interpreter
 #   make VENV=.venv-3.13 ...          another environment
 #   make test ARGS="-k memory -x"     arguments for the command that runs
-#   ANYWASM_FASTCALL=0 make ...       without the C extension, which is built where there is a compiler
+#   ANYWASM_FASTCALL=0 make ...       without the C extensions, which are built where there is a compiler
+#   make VENV=.venv-compiled COMPILED=1 ...   with the data plane compiled, which takes minutes
 VENV ?= .venv
 ARGS ?=
 BIN = $(VENV)/bin
@@ -49,4 +50,4 @@ venv-demo:
 	@.ci/venv $(VENV) demo
 
 venv-dev:
-	@.ci/venv $(VENV) dev
+	@.ci/venv $(VENV) $(if $(COMPILED),compiled,dev)

@@ -129,7 +129,7 @@ class Guest:
         "woken",
     )
 
-    call: Callable[..., Any]
+    call: GuestCall
 
     def __init__(
         self,
@@ -179,7 +179,7 @@ class Guest:
             start_seconds=self.limits.start if self._interruptible else None,
         )
         self.instance = instance = module.instantiate(bind_imports(self), bounds)
-        enter = GuestCall if native is None else native.GuestCall
+        enter: Any = GuestCall if native is None else native.GuestCall
         self.call = enter(self, instance, self.limits.call, self._interruptible)
         try:
             allocator = bind_export(
@@ -366,14 +366,14 @@ class Guest:
         """
         if deadline is None:
             deadline = _monotonic() + self.limits.start
-        self._next_id = id = self._next_id + 1
-        stream = self._contexts[id] = StreamContext(self, id, root, deadline, chain, info)
+        self._next_id = number = self._next_id + 1
+        stream = self._contexts[number] = StreamContext(self, number, root, deadline, chain, info)
         create = self.callbacks.on_context_create
         if create is not None:
             try:
-                self.call(stream, create, id, root.id)
+                self.call(stream, create, number, root.id)
             except BaseException:
-                del self._contexts[id]  # nobody will end what the guest does not know
+                del self._contexts[number]  # nobody will end what the guest does not know
                 raise
         return stream
 
@@ -390,8 +390,8 @@ class Guest:
         Raises:
             TrapError, DeadlineExceededError: As `call`; the context is gone all the same.
         """
-        id = context.id
-        if self._contexts.get(id) is not context or id in self._pending_done:
+        number = context.id
+        if self._contexts.get(number) is not context or number in self._pending_done:
             return
         if isinstance(context, StreamContext):
             if context.deadline != math.inf:
@@ -400,10 +400,10 @@ class Guest:
             context.close()
         on_done = self.callbacks.on_done
         done = True
-        self._pending_done[id] = context
+        self._pending_done[number] = context
         if on_done is not None and self.failed is None:
             try:
-                done = self.call(context, on_done, id)
+                done = self.call(context, on_done, number)
             except BaseException:
                 self._forget(context)
                 raise
@@ -418,19 +418,19 @@ class Guest:
         return None
 
     def _finish(self, context: Context) -> None:
-        id = context.id
-        if self._pending_done.get(id) is not context:
+        number = context.id
+        if self._pending_done.get(number) is not context:
             return
-        self._pending_done[id] = None
+        self._pending_done[number] = None
         callbacks = self.callbacks
         try:
             if isinstance(context, StreamContext):
                 if context.deadline != math.inf:
                     self._allow_end(context)
                 if callbacks.on_log is not None and self.failed is None:
-                    self.call(context, callbacks.on_log, id)
+                    self.call(context, callbacks.on_log, number)
             if callbacks.on_delete is not None and self.failed is None:
-                self.call(context, callbacks.on_delete, id)
+                self.call(context, callbacks.on_delete, number)
         finally:
             self._forget(context)
 

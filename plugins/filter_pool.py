@@ -122,10 +122,10 @@ class FilterPool:
         """
         with self._lock:
             slots = self._slots
-            if len(slots) == 1 == self._size and slots[0].guest.failed is None:
-                if not self._closed:  # as nearly always
-                    slots[0].streams += 1
-                    return slots[0]
+            lonely = len(slots) == 1 == self._size and not self._closed
+            if lonely and slots[0].guest.failed is None:  # as nearly always
+                slots[0].streams += 1
+                return slots[0]
         slot, healthy = self._take()
         if healthy:
             return slot

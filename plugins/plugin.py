@@ -79,9 +79,7 @@ class Plugin:
         higress = config.profile is None and abi_version(module).name == "0.2.100"
         self.profile = "higress" if higress else config.profile or "envoy"
         allowed = config.capabilities
-        offers = set(module.exports_by_name).intersection(
-            CALLBACKS if allowed is None else allowed
-        )
+        offers = set(module.exports_by_name).intersection(CALLBACKS if allowed is None else allowed)
         changes = any(item.name == "proxy_set_buffer_bytes" for item in module.imports)
         self.injects = self.profile == "higress" and any(
             item.name in _INJECTING for item in module.imports

@@ -66,13 +66,14 @@ class FilterChain:
         deciding: Whether the request goes on; not any more once the host or a filter answers it.
         superseded: Whether the client was answered past the filters, who see nothing more then.
         finished: Whether the exchange is over.
-        deadline: For guests' contexts: none of their own, the route's timeout ends the stream.
         active: See `IdleWatch`.
     """
 
+    #: Compiled classes let go only of what is named here.
+    __deletable__ = ("_downstream", "_router")
+
     request: HeaderMap
     info: StreamInfo
-    deadline = float("inf")
     response: HeaderMap | None = None
     response_trailers: HeaderMap | None = None
     response_length: int | None = None
@@ -435,4 +436,5 @@ class FilterChain:
         self.stages = []
         self.request_way = self.response_way = NOWHERE
         self._timers = None
-        del self._router, self._downstream
+        del self._router
+        del self._downstream

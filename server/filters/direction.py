@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
 
 from anywasm.abi.enums import BufferType, MapType, StreamType
 from anywasm.abi.headers import HeaderMap
 
 
-class Sink(Protocol):
-    """What takes a message: the next filter, or the end of the chain."""
+class Sink(ABC):
+    """What takes a message: the next filter, or the end of the chain.
 
+    A class and no Protocol, because calls through it are the cheaper ones once it is compiled.
+    """
+
+    __slots__ = ()
+
+    @abstractmethod
     def headers(self, headers: HeaderMap, end_stream: bool) -> None:
         """The headers; with `end_stream` there is nothing more."""
 
+    @abstractmethod
     def data(self, data: bytes, end_stream: bool) -> None:
         """A piece of the body; it may be empty with `end_stream`."""
 
+    @abstractmethod
     def trailers(self, trailers: HeaderMap) -> None:
         """The trailers, which end the message."""
 
 
-class _Nowhere:
+class _Nowhere(Sink):
     """Drops everything."""
+
+    __slots__ = ()
 
     def headers(self, headers: HeaderMap, end_stream: bool) -> None:
         """Drop them."""

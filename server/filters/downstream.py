@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from anywasm.abi.headers import HeaderMap
 from anywasm.abi.pairs import Pair
+from anywasm.server.filters.direction import Sink
 from anywasm.server.filters.message import (
     content_length,
     trailer_fields,
@@ -28,7 +29,7 @@ COLLECT_MOST = 64 * 1024
 _CODES = {b"%0*d" % (digits, code): code for digits in (1, 2, 3) for code in range(1000)}
 
 
-class Downstream:
+class Downstream(Sink):
     """A `Sink` that writes to the client.
 
     Attributes:

@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from anywasm.server.filters.chain import FilterChain
 
 
-class FailedStage:
+class FailedStage(Sink):
     """A `Sink` that answers 503: the filters before it see the request, as in Envoy."""
+
+    __slots__ = ("_chain", "_name")
 
     def __init__(self, chain: FilterChain, name: str) -> None:
         self._chain = chain

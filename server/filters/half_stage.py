@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from anywasm.abi.buffer import Buffer
 from anywasm.abi.headers import HeaderMap
-from anywasm.server.filters.direction import REQUEST, RESPONSE, Direction, Sink
+from anywasm.server.filters.direction import REQUEST, Direction, Sink
 
 if TYPE_CHECKING:
     from anywasm.server.filters.stage import FilterStage
@@ -40,7 +40,7 @@ class _Stop(Enum):
     TRAILERS = "trailers"
 
 
-class HalfStage:
+class HalfStage(Sink):
     """A `Sink` in front of a guest.
 
     Args:
@@ -157,9 +157,7 @@ class HalfStage:
     def data(self, data: bytes, end_stream: bool) -> None:
         """Show a piece of the body to the guest, with what it has paused on before."""
         stage, chain, stop = self._stage, self._chain, self._stop
-        if self._over or (
-            not chain.deciding if self._direction is REQUEST else chain.superseded
-        ):
+        if self._over or (not chain.deciding if self._direction is REQUEST else chain.superseded):
             return
         if self.busy or stop is _Stop.ALL or stop is _Stop.TRAILERS:
             self._enqueue(data, end_stream)

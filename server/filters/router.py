@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from anywasm.abi.headers import HeaderMap
 from anywasm.abi.pairs import Pair
 from anywasm.core.errors import AnyWasmError
+from anywasm.server.filters.direction import Sink
 from anywasm.server.filters.downstream import COLLECT_MOST
 from anywasm.server.filters.local_reply import LocalReply
 from anywasm.server.filters.message import (
@@ -28,7 +29,7 @@ _TIMEOUT = LocalReply(504, b"upstream request timeout", "upstream_response_timeo
 _UNFIT = "filter_removed_required_request_headers"
 
 
-class Router:
+class Router(Sink):
     """A `Sink` for the request, and the `ResponseHandler` of its upstream."""
 
     __slots__ = ("_begun_at", "_chain", "_collected", "_head", "_responding", "_stream")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -133,7 +134,8 @@ class FilterStage:
 
     def _create(self) -> int:
         guest, chain = self.guest, self.chain
-        context = guest.create_stream(self._slot.root, chain.deadline, info=chain.info)
+        # It has no deadline of its own: the route's timeout ends the stream.
+        context = guest.create_stream(self._slot.root, math.inf, info=chain.info)
         context.upstream_hosts = chain.upstream_hosts
         context.notify = self.settle if self.inline else partial(_hop, chain, self.settle)
         self.context = context

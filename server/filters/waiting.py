@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from anywasm.server.filters.chain import FilterChain
 
 
-class WaitingStage:
+class WaitingStage(Sink):
     """A `Sink` in the place of the whole chain, which is built once the filter has started.
 
     The start runs in another thread, so that only the streams that need it wait for it; and only

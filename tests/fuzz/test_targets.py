@@ -34,7 +34,7 @@ def test_cases_are_of_known_targets() -> None:
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_random_bytes_break_no_target(name: str) -> None:
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(data=st.binary(max_size=400))
     def run(data: bytes) -> None:
         TARGETS[name](data)

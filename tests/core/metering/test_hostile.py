@@ -66,7 +66,7 @@ def test_truncated_modules() -> None:
     assert all(_is_refused_or_metered(WASM[:end]) for end in range(len(WASM)))
 
 
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=500)
 @given(st.lists(st.tuples(st.integers(8, len(WASM) - 1), st.integers(0, 255)), max_size=4))
 def test_damaged_modules_are_refused_or_metered(changes: list[tuple[int, int]]) -> None:
     wasm = bytearray(WASM)

@@ -19,8 +19,9 @@ help: ## list the targets
 demo: venv-demo ## serve the demo functions on every engine that is installed
 	@$(BIN)/anywasm demo $(ARGS)
 
+# All tests run in two processes that share them; those that ARGS choose, in one.
 test: venv-dev ## run the tests
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(or $(ARGS),-n 2 --dist worksteal)
 
 lint: venv-dev ## style, formatting, and which package may import which
 	@$(BIN)/ruff check .

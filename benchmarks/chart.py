@@ -70,7 +70,9 @@ def bar_chart(
                 )
             place += 1
         unit = cases[0][1][0].unit
-        _scale(axes, [item.median for _, results in cases for item in results], unit)
+        # What lies beyond the axes is not drawn; figures stand at the ends of spreads.
+        ends = [item.median + item.iqr / 2 for _, results in cases for item in results]
+        _scale(axes, [*ends, *(item.median for _, results in cases for item in results)], unit)
         axes.set_yticks([y for y, _, _ in labels], [text for _, text, _ in labels])
         for tick, (_, _, is_case) in zip(axes.get_yticklabels(), labels):
             tick.set_fontweight("bold" if is_case else "normal")

@@ -7,15 +7,13 @@ import sys
 from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from anywasm.cli.engine_choice import chosen_engines
 from anywasm.cli.errors import FAILURE, extra
-
-if TYPE_CHECKING:
-    pass
+from anywasm.cli.results import ResultsOption, write_results
 
 
 class Group(str, Enum):
@@ -47,16 +45,7 @@ def bench(
     quick: Annotated[
         bool, typer.Option("--quick", help="Rough figures, within a minute or two.")
     ] = False,
-    json_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--json",
-            metavar="FILE",
-            dir_okay=False,
-            allow_dash=True,
-            help="Write the results as JSON; - prints them.",
-        ),
-    ] = None,
+    json_file: ResultsOption = None,
     report: Annotated[
         Path | None,
         typer.Option(
@@ -93,19 +82,11 @@ def bench(
         from anywasm.benchmarks.run import GROUPS, run_suite
         from anywasm.benchmarks.suite import Options
 
-    printed = str(json_file) == "-"
-    if json_file is not None and not printed and not json_file.absolute().parent.is_dir():
-        raise typer.BadParameter(f"{json_file}: no such folder", param_hint="--json")
     groups = [group.value for group in only] if only else GROUPS
     run = run_suite(chosen_engines(engine), Options(quick, wheels), groups, _progress())
     if sys.stderr.isatty():
         typer.echo("\r\x1b[K", nl=False, err=True)
-    if json_file is not None:
-        text = json.dumps(run.data(), indent=1)
-        if printed:
-            typer.echo(text)
-        else:
-            json_file.write_text(text + "\n")
+    printed = write_results(json_file, json.dumps(run.data(), indent=1))
     if report is not None and run.results:
         for path in write_report(run, report):
             typer.echo(f"written: {path}", err=True)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from anywasm.cli.engine_choice import chosen_engines
+from anywasm.cli.engine_choice import WasmEnginesOption, chosen_engines
 from anywasm.cli.errors import FAILURE
+from anywasm.cli.results import MarkdownOption, ResultsOption, write_results
 
 if TYPE_CHECKING:
     from anywasm.testing.conformance.report import Report
@@ -33,25 +34,13 @@ def conformance(
             help="Scripts (*.wast), also in subfolders.",
         ),
     ],
-    engine: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="Only this engine. Repeatable. By default all that run WebAssembly here.",
-        ),
-    ] = None,
+    engine: WasmEnginesOption = None,
     script: Annotated[
         list[str] | None,
         typer.Option(metavar="GLOB", help="Only scripts so named. Repeatable. By default all."),
     ] = None,
-    json_file: Annotated[
-        Path | None,
-        typer.Option("--json", metavar="FILE", help="Write the results as JSON; - prints them."),
-    ] = None,
-    markdown: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Write the table and the causes; - prints them."),
-    ] = None,
+    json_file: ResultsOption = None,
+    markdown: MarkdownOption = None,
     totals: Annotated[
         Path | None,
         typer.Option(
@@ -103,16 +92,8 @@ def conformance(
     lists = sum(map(read_known, known or ()), KnownFailures())
     report = Report({vm.name: vm.version for vm in vms}, tool.version, read_known() + lists)
     _run(report, scripts, [vm.name for vm in vms], tool.program, seconds, jobs)
-    printed = False
-    for path, text in (
-        (json_file, json.dumps(report.data(), indent=1) + "\n"),
-        (markdown, report.markdown()),
-    ):
-        if str(path) == "-":
-            typer.echo(text, nl=False)
-            printed = True
-        elif path is not None:
-            path.write_text(text)
+    printed = write_results(json_file, json.dumps(report.data(), indent=1))
+    printed |= write_results(markdown, report.markdown().removesuffix("\n"))
     if totals is not None:
         totals.write_text(json.dumps(before | report.totals(), indent=1) + "\n")
     if not printed:

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 if TYPE_CHECKING:
     from anywasm.core.vm import VM
+
+#: For a command on all engines that run WebAssembly.
+WasmEnginesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="Only this engine. Repeatable. By default all that run WebAssembly here.",
+    ),
+]
 
 
 def chosen_engines(names: Sequence[str] | None, *, wasm_only: bool = False) -> list[VM]:

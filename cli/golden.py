@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from anywasm.cli.engine_choice import chosen_engines
+from anywasm.cli.engine_choice import WasmEnginesOption, chosen_engines
 from anywasm.cli.errors import FAILURE, extra
+from anywasm.cli.results import ResultsOption, write_results
 
 if TYPE_CHECKING:
     from anywasm.testing.golden.runner import CaseResult
@@ -27,13 +28,7 @@ def golden(
             help="Cases (*.json), or a folder with cases/ and guests/ in it.",
         ),
     ],
-    engine: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="Only this engine. Repeatable. By default all that run WebAssembly here.",
-        ),
-    ] = None,
+    engine: WasmEnginesOption = None,
     wheels: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Where the wheels are unpacked that cases name."),
@@ -42,10 +37,7 @@ def golden(
         list[str] | None,
         typer.Option(metavar="GLOB", help="Only cases so named. Repeatable. By default all."),
     ] = None,
-    json_file: Annotated[
-        Path | None,
-        typer.Option("--json", metavar="FILE", help="Write the results as JSON; - prints them."),
-    ] = None,
+    json_file: ResultsOption = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Also tell why a case could not be run.")
     ] = False,
@@ -77,14 +69,7 @@ def golden(
             _progress(f"{item.id} on {vm.name} ...")
             results.append(runner.run(path, item, vm))
     _progress("")
-    printed = json_file is not None and str(json_file) == "-"
-    if json_file is not None:
-        text = json.dumps(data(results), indent=1)
-        if printed:
-            typer.echo(text)
-        else:
-            json_file.write_text(text + "\n")
-    if not printed:
+    if not write_results(json_file, json.dumps(data(results), indent=1)):
         shown = {Outcome.DIFFERS, *(Outcome if verbose else ())}
         for line in table(results):
             typer.echo(line)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from anywasm.core.artifact_cache import CACHE_DIR
+
+# How long examples take says more of the machine than of the code.
+settings.register_profile("anywasm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("anywasm")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -14,4 +20,16 @@ def _own_artifact_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     """Servers that tests start share a cache of this run, and leave the user's alone."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(CACHE_DIR, str(tmp_path_factory.mktemp("artifacts")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _not_workers() -> Iterator[None]:
+    """Commands that tests start are no workers of this run, where it has some.
+
+    pytest-benchmark measures nothing where it takes itself for one.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("PYTEST_XDIST")]:
+            patch.delenv(name)
         yield

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -17,8 +16,6 @@ import typer
 from anywasm.cli.errors import FAILURE, extra
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from anywasm.cli.demo.outcome import Outcome
     from anywasm.core.registry import EngineStatus
 
@@ -63,6 +60,7 @@ def demo(
         for name in ("anywasm.server.server", "anywasm.cli.logging"):
             import_module(name)
         from anywasm.cli.demo.byhand import by_hand
+        from anywasm.cli.demo.interruption import Interruption
         from anywasm.cli.demo.outcome import Outcome
         from anywasm.cli.demo.store import open_store
         from anywasm.cli.demo.trial import EXPECTED, run_trial
@@ -71,7 +69,7 @@ def demo(
     width = max(len(Outcome(status, None).title) for status in statuses)
     outcomes: list[Outcome] = []
     with (
-        _terminable(),
+        Interruption() as interruption,
         tempfile.TemporaryDirectory(prefix="anywasm-demo-") as temporary,
         open_store(redis, _folder(temporary)) as store,
     ):
@@ -79,7 +77,11 @@ def demo(
             trial = None
             if status.vm is not None:
                 with _progress(status.name):
-                    trial = run_trial(status.vm, store, requests, _folder(temporary))
+                    trial = run_trial(
+                        status.vm, store, requests, _folder(temporary), interruption.check
+                    )
+            # The terminal's Ctrl-C ends the servers, too: that is no failure of theirs.
+            interruption.check()
             outcome = Outcome(status, trial)
             outcomes.append(outcome)
             if not as_json:
@@ -126,19 +128,3 @@ def _progress(engine: str) -> Iterator[None]:
         yield
     finally:
         typer.echo("\r\x1b[K", nl=False, err=True)
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP unwind as Ctrl-C does, so that nothing is left behind."""
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    numbers = (signal.SIGTERM, signal.SIGHUP)
-    before = [signal.signal(number, leave) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before):
-            signal.signal(number, handler)

@@ -6,6 +6,7 @@ import http.client
 import json
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +44,7 @@ class Trial:
     requests: int = 0
 
 
-def run_trial(vm: VM, store: str, requests: int, folder: Path) -> Trial:
+def run_trial(vm: VM, store: str, requests: int, folder: Path, check: Callable[[], None]) -> Trial:
     """Serve the quickstart on `vm`'s engine, in a process of its own, and ask it over HTTP.
 
     Args:
@@ -51,6 +52,7 @@ def run_trial(vm: VM, store: str, requests: int, folder: Path) -> Trial:
         store: URL of the state store.
         requests: How many requests to time after the first.
         folder: An empty folder for the configuration.
+        check: Called before each of those requests; what it raises ends the trial.
     """
     config = _write_config(vm, store, folder)
     setup = None if vm.capabilities.wasm else NULL_SETUP
@@ -58,7 +60,7 @@ def run_trial(vm: VM, store: str, requests: int, folder: Path) -> Trial:
     with ServerProcess(config, setup) as server:
         try:
             server.wait()
-            return _ask(server, began, requests)
+            return _ask(server, began, requests, check)
         except (AnyWasmError, OSError, http.client.HTTPException) as error:
             return Trial(error=str(error) or type(error).__name__)
 
@@ -85,13 +87,14 @@ def _write_config(vm: VM, store: str, folder: Path) -> Path:
     return config
 
 
-def _ask(server: ServerProcess, began: float, requests: int) -> Trial:
+def _ask(server: ServerProcess, began: float, requests: int, check: Callable[[], None]) -> Trial:
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=_TIMEOUT)
     try:
         status, answer = _get(connection)
         cold = time.perf_counter() - began
         times: list[float] = []
         while status == 200 and answer == EXPECTED and len(times) < requests:
+            check()
             start = time.perf_counter()
             status, answer = _get(connection)
             times.append(time.perf_counter() - start)
@@ -107,5 +110,6 @@ def _ask(server: ServerProcess, began: float, requests: int) -> Trial:
 
 def _get(connection: http.client.HTTPConnection) -> tuple[int, str]:
     connection.request("GET", TARGET, headers={"id": ID})
-    response = connection.getresponse()
-    return response.status, response.read().decode(errors="backslashreplace")
+    # Closed here and not by its finalizer, out of which no exception comes, Ctrl-C's neither.
+    with connection.getresponse() as response:
+        return response.status, response.read().decode(errors="backslashreplace")

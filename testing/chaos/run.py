@@ -174,9 +174,9 @@ class Chaos:
     async def _restart_redis(self, chance: random.Random) -> None:
         self._verdict.events["Redis restarted"] += 1
         assert self._world.redis is not None
-        self._world.redis.stop()
+        self._world.redis.kill()
         await asyncio.sleep(chance.random())
-        await self._world.redis.start()
+        await self._world.start_redis()
 
     async def _kill_worker(self, chance: random.Random) -> None:
         if self._all_serve_since() < _AFTER_CHANGE:

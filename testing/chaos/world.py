@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from anywasm.testing.chaos.process import ServerProcess, free_ports
-from anywasm.testing.chaos.redis import Redis, find_redis
 from anywasm.testing.chaos.requests import CALM, FUNCTIONS, HOSTILE, THREADED
 from anywasm.testing.chaos.settings import Settings
 from anywasm.testing.chaos.upstream import serve_echo
+from anywasm.testing.redis_server import RedisServer, find_redis
 
 _FILTERS = (CALM, HOSTILE, THREADED)
 _FUNCTIONS = ("hostile", "other", "calm")
@@ -31,10 +31,10 @@ class World:
     def __init__(self, settings: Settings, folder: Path) -> None:
         names = (*_FILTERS, FUNCTIONS, "management", "upstream", "redis")
         self.ports = dict(zip(names, free_ports(len(names))))
-        self.redis: Redis | None = None
+        self.redis: RedisServer | None = None
         program = find_redis()
         if program is not None:
-            self.redis = Redis(program, folder, self.ports["redis"])
+            self.redis = RedisServer(program, folder, self.ports["redis"])
         self._folder = folder
         self._guest = (files("anywasm.testing.chaos") / "guest.wasm").read_bytes()
         self._upstream: asyncio.Server | None = None
@@ -62,14 +62,24 @@ class World:
         """
         self._upstream = await serve_echo(self.ports["upstream"])
         if self.redis is not None:
-            await self.redis.start()
+            await self.start_redis()
         await self.server.start()
+
+    async def start_redis(self) -> None:
+        """Start the state store's server, and put in what guests look up.
+
+        Raises:
+            ConnectionError: When it does not come up.
+        """
+        assert self.redis is not None
+        await asyncio.to_thread(self.redis.start)
+        await asyncio.to_thread(self.redis.set, "key", "value")
 
     async def stop(self) -> int | None:
         """Stop everything; the server's exit code, None where it had to be killed."""
         code = await self.server.stop()
         if self.redis is not None:
-            self.redis.stop()
+            self.redis.kill()
         if self._upstream is not None:
             self._upstream.close()
         return code
@@ -125,8 +135,8 @@ class World:
             "log_level": "warning",
         }
         if self.redis is not None:
-            url = f"redis://127.0.0.1:{self.ports['redis']}/0"
-            config["state_stores"] = {"store": {"type": "redis", "url": url, "timeout": "1s"}}
+            store = {"type": "redis", "url": self.redis.url, "timeout": "1s"}
+            config["state_stores"] = {"store": store}
         if settings.workers > 1:
             config["workers"] = settings.workers
         return config

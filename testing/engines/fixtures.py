@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from anywasm.engines.null.library import NullGuest, register_guest, unregister_g
 from anywasm.testing.engines import guests
 from anywasm.testing.engines.compliance import EngineCompliance
 from anywasm.testing.engines.plugin import Compliance
+from anywasm.testing.interpreter import run_python
 
 
 @pytest.fixture
@@ -67,20 +67,10 @@ def guest(vm: VM) -> Iterator[Callable[[str, type[NullGuest]], Module]]:
         unregister_guest(name)
 
 
-@pytest.fixture(scope="session")
-def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs a script in a process of its own, so that a crash is a result and not the end."""
-
-    def run(source: str, *args: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-c", source, *args],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-
-    return run
+@pytest.fixture(scope="session", name="run_python")
+def _run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs a script in a process of its own."""
+    return run_python
 
 
 @pytest.fixture(scope="session")

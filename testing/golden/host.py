@@ -18,6 +18,7 @@ from anywasm.plugins.config.model import key_path_text
 from anywasm.plugins.config.problems import problems_of
 from anywasm.server.server import Server
 from anywasm.testing.golden.case import Case
+from anywasm.testing.golden.improvements import loops
 
 T = TypeVar("T")
 
@@ -29,6 +30,8 @@ ROUTE_TIMEOUT = 10
 _LISTENER = "golden"
 #: Seconds that stopping may take, running requests included.
 _DRAIN = 2.0
+#: Seconds for each phase of a start, and for any other call, on a machine that is busy with others.
+_START, _CALL = 300.0, 30.0
 
 
 class DeadPort:
@@ -90,6 +93,10 @@ def host_config(
         "profile": profile,
         "allow_on_headers_stop_iteration": case.plugin_config_extra.allow_on_headers_stop_iteration,
     }
+    # Envoy has no deadlines. A guest of some megabytes may take long to start on an interpreter.
+    plugin["timeouts"] = {"start": _START}
+    if not loops(case):
+        plugin["timeouts"]["call"] = _CALL
     if case.capabilities is not None:
         plugin["capabilities"] = case.capabilities
     clusters = {"up": echo_port, "dead": dead_port}

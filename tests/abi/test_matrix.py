@@ -413,7 +413,7 @@ def wrapped(message: Message) -> tuple[tuple[Pair, ...], bytes, tuple[Pair, ...]
     return tuple(headers), body, tuple(trailers) or None
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(request=MESSAGE, response=MESSAGE)
 def test_random_bodies_come_out_wrapped_and_alike(request: Message, response: Message) -> None:
     steps = assert_same("wrap_body", PluginIdentity("wrap"), request, response)

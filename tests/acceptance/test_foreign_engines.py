@@ -61,6 +61,7 @@ def site(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return site
 
 
+@pytest.mark.timeout(400)
 def test_it_complies(name: str, site: Path) -> None:
     tests = EXAMPLES / f"anywasm-{name}" / "tests"
     # As where wasmtime is not installed, which could assemble guests that are not in the store.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from anywasm.sdk import guest_path
+from anywasm.testing.redis_server import RedisServer
 
 
 def configuration(engine: str, folder: Path, redis: int) -> dict[str, Any]:
@@ -126,10 +127,10 @@ def configuration(engine: str, folder: Path, redis: int) -> dict[str, Any]:
     }
 
 
-def test_quickstart(start: Any, redis: int, tmp_path: Path, engine: str) -> None:
+def test_quickstart(start: Any, redis: RedisServer, tmp_path: Path, engine: str) -> None:
     for name in ("function_1", "function_2"):
         (tmp_path / f"{name}.wasm").write_bytes(guest_path(name).read_bytes())
-    server = start(configuration(engine, tmp_path, redis), ANYWASM_MANAGEMENT_TOKEN="")
+    server = start(configuration(engine, tmp_path, redis.port), ANYWASM_MANAGEMENT_TOKEN="")
 
     answer = server.ask("wasm", "/?name=book1", "id_1")
     assert answer == (200, b"There are 100 inventories for book1.")
@@ -153,11 +154,11 @@ def test_quickstart(start: Any, redis: int, tmp_path: Path, engine: str) -> None
 
 
 def test_management_on_all_interfaces_only_with_a_token(
-    start: Any, redis: int, tmp_path: Path
+    start: Any, redis: RedisServer, tmp_path: Path
 ) -> None:
     for name in ("function_1", "function_2"):
         (tmp_path / f"{name}.wasm").write_bytes(guest_path(name).read_bytes())
-    config = configuration("wasmtime", tmp_path, redis)
+    config = configuration("wasmtime", tmp_path, redis.port)
     config["servers"][0]["listeners"][2]["address"] = "127.0.0.1:0"
     server = start(config, ANYWASM_MANAGEMENT_TOKEN="secret")
     host, _, port = server.management.rpartition(":")
@@ -167,12 +168,16 @@ def test_management_on_all_interfaces_only_with_a_token(
     assert "secret" not in "".join(server.lines)
 
 
-def test_redis_that_goes_away(start: Any, redis: int, tmp_path: Path) -> None:
+def test_redis_that_goes_away(start: Any, redis: RedisServer, tmp_path: Path) -> None:
     for name in ("function_1", "function_2"):
         (tmp_path / f"{name}.wasm").write_bytes(guest_path(name).read_bytes())
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        nobody = probe.getsockname()[1]
-    server = start(configuration("wasmtime", tmp_path, nobody))
+    server = start(configuration("wasmtime", tmp_path, redis.port))
+    assert server.ask("wasm", "/?name=book1", "id_1").status == 200
+    redis.stop()
     answer = server.ask("wasm", "/?name=book1", "id_1")
     assert answer.status == 502
     assert json.loads(answer.body)["error"]
+    redis.start()
+    redis.set("book1", "99")
+    answer = server.ask("wasm", "/?name=book1", "id_1")
+    assert answer == (200, b"There are 99 inventories for book1.")

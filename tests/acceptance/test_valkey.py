@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from anywasm.sdk import guest_path
+from anywasm.testing.redis_server import RedisServer
 
 
-def test_quickstart(start: Any, valkey: Any, engine: str) -> None:
-    port, store = valkey
+def test_quickstart(start: Any, valkey: RedisServer, engine: str) -> None:
     server = start(
         {
             "listeners": [{"name": "main", "address": "127.0.0.1:0"}],
@@ -16,12 +16,12 @@ def test_quickstart(start: Any, valkey: Any, engine: str) -> None:
                 {"name": name, "vm_config": {"engine": engine, "path": str(guest_path(name))}}
                 for name in ("function_1", "function_2")
             ],
-            "state_stores": {"state_demo": {"type": "redis", "url": f"redis://127.0.0.1:{port}"}},
+            "state_stores": {"state_demo": {"type": "redis", "url": valkey.url}},
         }
     )
     answer = server.ask("main", "/?name=book1", "id_1")
     assert answer == (200, b"There are 100 inventories for book1.")
-    store.set("book1", "99")
+    valkey.set("book1", "99")
     answer = server.ask("main", "/?name=book1", "id_1")
     assert answer == (200, b"There are 99 inventories for book1.")
     answer = server.ask("main", "/?name=nothing", "id_1")

@@ -151,7 +151,11 @@ def in_terminal(command: Callable[..., list[str]]) -> Callable[..., str]:
             pass
         finally:
             os.close(parent)
-            process.wait(60)
+            try:
+                process.wait(60)
+            finally:
+                process.kill()
+                process.wait()
         return shown.decode()
 
     return start

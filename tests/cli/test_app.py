@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 
 import anywasm
 from anywasm.sdk import guest_path
+from anywasm.testing.interpreter import run_python
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 COMMANDS = ("demo", "run", "start", "check", "engines", "inspect")
@@ -68,10 +68,7 @@ try:
 finally:
     print(sorted({set(OPTIONAL)!r} & set(sys.modules)), file=sys.stderr)
 """
-    result = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
-    )
-    assert result.stderr == "[]\n"
+    assert run_python(script, check=True).stderr == "[]\n"
 
 
 @pytest.mark.parametrize(
@@ -133,7 +130,11 @@ def test_a_reader_that_goes_away_is_no_error(command: Callable[..., list[str]]) 
     assert process.stderr is not None
     with process.stderr as stream:
         said = stream.read()
-    process.wait(60)
+    try:
+        process.wait(60)
+    finally:
+        process.kill()
+        process.wait()
     assert b"Traceback" not in said
 
 

@@ -60,6 +60,15 @@ def test_unexpected_failure_is_named_and_fails_the_run(run: Run, folder: Path) -
     assert len(data["unexpected"]) == 1
 
 
+@pytest.mark.parametrize("option", ["--json", "--markdown"])
+def test_a_file_that_cannot_be_written_is_told_before_anything_runs(
+    run: Run, folder: Path, option: str
+) -> None:
+    result = run("conformance", folder, "--engine", "wasmtime", option, folder / "no" / "out")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "no such folder" in " ".join(result.stderr.split())
+
+
 def test_known_failure_does_not(run: Run, folder: Path) -> None:
     from anywasm.testing.conformance import find_scripts
     from anywasm.testing.conformance.known import listing

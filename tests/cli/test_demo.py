@@ -243,13 +243,17 @@ def test_interrupted_it_leaves_nothing_behind(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    deadline = time.monotonic() + 60
-    while not any("config.json" in line and "start" in line for line in leftovers()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    time.sleep(0.5)  # somewhere between starting the server and asking it
-    process.send_signal(number)
-    said, complained = process.communicate(timeout=60)
+    try:
+        deadline = time.monotonic() + 60
+        while not any("config.json" in line and "start" in line for line in leftovers()):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        time.sleep(0.5)  # somewhere between starting the server and asking it
+        process.send_signal(number)
+        said, complained = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.communicate()
     assert process.returncode == code
     assert b"Traceback" not in said + complained
     assert leftovers() == []

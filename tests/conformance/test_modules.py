@@ -13,6 +13,7 @@ from anywasm.testing.golden.modules import MODULES, ThirdPartyModule, Trial, mar
 DOCUMENT = Path(__file__).parents[2] / "docs" / "conformance.md"
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
 def test_every_module_serves(module: ThirdPartyModule, wheels: Path) -> None:
     """On one engine: the others run in `python -m anywasm.testing.golden.modules`."""

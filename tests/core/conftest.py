@@ -3,27 +3,19 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from anywasm.core import registry
+from anywasm.testing.interpreter import run_python
 
 
-@pytest.fixture(scope="session")
-def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
+@pytest.fixture(scope="session", name="run_python")
+def _run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs a script in an interpreter of its own, so that nothing was imported before."""
-
-    def run(source: str, *args: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-c", source, *args],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-        )
-
-    return run
+    return partial(run_python, check=True)
 
 
 @pytest.fixture

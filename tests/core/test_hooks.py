@@ -64,7 +64,9 @@ def test_unknown_hook_may_be_optional() -> None:
 
     plugin = Farsighted()
     register_plugin(plugin)
+    assert manager.is_registered(plugin)
     unregister_plugin(plugin)
+    assert not manager.is_registered(plugin)
 
 
 def test_refusal_of_one_plugin_is_no_refusal_of_the_next() -> None:

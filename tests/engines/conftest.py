@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 
 import pytest
 import wasmtime
 
 from anywasm.testing.engines import guests
+from anywasm.testing.interpreter import run_python
 
 
 @pytest.fixture(scope="session")
@@ -19,20 +19,10 @@ def assemble() -> Callable[[str], bytes]:
     return lambda text: bytes(wasmtime.wat2wasm(text))
 
 
-@pytest.fixture(scope="session")
-def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
+@pytest.fixture(scope="session", name="run_python")
+def _run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs a script in a process of its own, so that a crash is a result and not the end."""
-
-    def run(source: str, *args: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-c", source, *args],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-
-    return run
+    return run_python
 
 
 @pytest.fixture(scope="session", autouse=True)

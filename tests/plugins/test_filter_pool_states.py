@@ -94,4 +94,4 @@ class FilterPools(RuleBasedStateMachine):
 
 
 TestFilterPools = FilterPools.TestCase
-TestFilterPools.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestFilterPools.settings = settings(max_examples=60, stateful_step_count=30)

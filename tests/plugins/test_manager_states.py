@@ -229,4 +229,4 @@ class Managers(RuleBasedStateMachine):
 
 
 TestManagers = Managers.TestCase
-TestManagers.settings = settings(max_examples=20, stateful_step_count=25, deadline=None)
+TestManagers.settings = settings(max_examples=20, stateful_step_count=25)

@@ -450,4 +450,4 @@ class Leasing(RuleBasedStateMachine):
 
 
 TestLeasing = Leasing.TestCase
-TestLeasing.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestLeasing.settings = settings(max_examples=60, stateful_step_count=30)

@@ -101,4 +101,4 @@ class Routers(RuleBasedStateMachine):
 
 
 TestRouters = Routers.TestCase
-TestRouters.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestRouters.settings = settings(max_examples=40, stateful_step_count=30)

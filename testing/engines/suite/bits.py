@@ -9,37 +9,15 @@ from anywasm.core.errors import ArgumentError, ExportNotFoundError, UnsupportedE
 from anywasm.core.instance import Instance
 from anywasm.core.module import Module
 from anywasm.engines.null.library import NullGuest, export
+from anywasm.testing.engines.echo import ECHO, Echo
 
-WAT = """(module
-  (func (export "i32") (param i32) (result i32) local.get 0)
-  (func (export "i64") (param i64) (result i64) local.get 0)
-  (func (export "f32") (param f32) (result f32) local.get 0)
-  (func (export "f64") (param f64) (result f64) local.get 0)
-  (func (export "nothing"))
-  (memory (export "memory") 1))
+WAT = f"""(module
+{ECHO}  (memory (export "memory") 1))
 """
 
 
-class Bits(NullGuest):
-    @export("i32 -> i32")
-    def i32(self, value: int) -> int:
-        return value
-
-    @export("i64 -> i64")
-    def i64(self, value: int) -> int:
-        return value
-
-    @export("f32 -> f32")
-    def f32(self, value: float) -> float:
-        return value
-
-    @export("f64 -> f64")
-    def f64(self, value: float) -> float:
-        return value
-
-    @export("->")
-    def nothing(self) -> None:
-        pass
+class Bits(Echo):
+    memory_export = "memory"
 
 
 @pytest.fixture

@@ -119,7 +119,8 @@ def test_a_module_is_bytes(vm: VM, wasm: bytes) -> None:
 
 def test_any_buffer_will_do(vm: VM) -> None:
     for wasm in (bytearray(HEADER), memoryview(HEADER)):
-        vm.compile(wasm).close()  # type: ignore[arg-type]
+        with vm.compile(wasm) as module:  # type: ignore[arg-type]
+            assert (module.imports, module.exports) == ((), ())
 
 
 MODULE = """(module

@@ -10,14 +10,10 @@ from anywasm.core.errors import AnyWasmError, ArgumentError
 from anywasm.core.instance import Instance
 from anywasm.core.module import Module
 from anywasm.engines.null.library import NullGuest, export
+from anywasm.testing.engines.echo import ECHO, Echo
 
-WAT = """(module
-  (func (export "i32") (param i32) (result i32) local.get 0)
-  (func (export "i64") (param i64) (result i64) local.get 0)
-  (func (export "f32") (param f32) (result f32) local.get 0)
-  (func (export "f64") (param f64) (result f64) local.get 0)
-  (func (export "nothing"))
-  (func (export "add") (param i32 i32) (result i32) local.get 0 local.get 1 i32.add)
+WAT = f"""(module
+{ECHO}  (func (export "add") (param i32 i32) (result i32) local.get 0 local.get 1 i32.add)
   (func (export "below") (param i32 i32) (result i32) local.get 0 local.get 1 i32.lt_s)
   (func (export "all") (param i32 i64 f32 f64) (result f64)
     local.get 0 f64.convert_i32_s local.get 1 f64.convert_i64_s f64.add
@@ -29,29 +25,7 @@ def _signed(value: int, bits: int) -> int:
     return value - (1 << bits) if value >> (bits - 1) else value
 
 
-class Numbers(NullGuest):
-    memory_export = None
-
-    @export("i32 -> i32")
-    def i32(self, value: int) -> int:
-        return value
-
-    @export("i64 -> i64")
-    def i64(self, value: int) -> int:
-        return value
-
-    @export("f32 -> f32")
-    def f32(self, value: float) -> float:
-        return value
-
-    @export("f64 -> f64")
-    def f64(self, value: float) -> float:
-        return value
-
-    @export("->")
-    def nothing(self) -> None:
-        pass
-
+class Numbers(Echo):
     @export("i32 i32 -> i32")
     def add(self, left: int, right: int) -> int:
         return left + right

@@ -141,11 +141,14 @@ def test_bytes_that_look_like_loops_are_none(start: Callable[..., Instance]) -> 
     )
     instance = start(
         f"""(memory 1) (func (param i32 i32 i32 i32) {constants})
+        (global $deepest (mut i32) (i32.const 0))
+        (func (export "deepest") (result i32) global.get $deepest)
         (func $run (export "run") (param i32) local.get 0 if
-          local.get 0 i32.const 1 i32.sub call $run end)"""
+          local.get 0 i32.const 1 i32.sub call $run else i32.const 1 global.set $deepest end)"""
     )
     # Had they been counted, too little stack would be left.
     instance.exports["run"](5000)
+    assert instance.exports["deepest"]() == 1
 
 
 def test_an_instance_is_usable_after_an_overflow(start: Callable[..., Instance]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from anywasm.core.errors import ConfigError
-from anywasm.plugins.config import load_config, load_filter_config
+from anywasm.plugins.config import AppConfig, load_config, load_filter_config
 
 OWN = [
     "listeners",
@@ -297,12 +296,17 @@ def wasm_plugin(below: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 
 def load(path: Path) -> None:
-    with contextlib.suppress(ConfigError):
-        load_config(path)
+    wrong = f"{path}: nothing"
+    try:
+        assert isinstance(load_config(path).config, AppConfig)
+    except ConfigError as error:
+        wrong = str(error)
+    assert wrong.startswith(str(path))
 
 
 relaxed = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=150,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 
@@ -328,8 +332,12 @@ def test_any_values(tmp_path: Path, data: Any) -> None:
 @relaxed
 @given(st.one_of(wasm_plugin(documents(ENVOY)), envoy(documents(ENVOY)), documents(OWN)))
 def test_any_filters(data: Any) -> None:
-    with contextlib.suppress(ConfigError):
-        load_filter_config(data)
+    wrong = ""
+    try:
+        filters = load_filter_config(data).filters
+    except ConfigError as error:
+        filters, wrong = (), str(error)
+    assert bool(filters) is not bool(wrong)
 
 
 @relaxed

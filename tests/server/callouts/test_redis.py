@@ -55,9 +55,9 @@ def ask(calls: RedisCalls, kit: Any) -> Callable[..., tuple[int, bytes]]:
 
 
 @pytest.fixture
-def server(valkey: Callable[..., Any], clusters: UpstreamClusters, calls: RedisCalls) -> Any:
+def server(own_valkey: Callable[..., Any], clusters: UpstreamClusters, calls: RedisCalls) -> Any:
     """A Valkey as the cluster `redis`, configured."""
-    server = valkey()
+    server = own_valkey()
     clusters.add(Cluster("redis", (("127.0.0.1", server.port),), max_pending=200))
     assert calls.configure(settings())
     return server
@@ -120,10 +120,10 @@ def test_commands_of_all_threads_are_pipelined_on_one_connection_in_order(
 def test_user_password_and_database_are_told_first(
     calls: RedisCalls,
     ask: Ask,
-    valkey: Callable[..., Any],
+    own_valkey: Callable[..., Any],
     clusters: UpstreamClusters,
 ) -> None:
-    server = valkey("s3cret")
+    server = own_valkey("s3cret")
     with server.client() as client:
         client.acl_setuser("guest", enabled=True, passwords=["+pw"], commands=["+@all"], keys="*")
     clusters.add(Cluster("redis", (("127.0.0.1", server.port),)))
@@ -148,13 +148,13 @@ def test_user_password_and_database_are_told_first(
 def test_refused_settings_fail_calls_and_do_not_show_the_password(
     calls: RedisCalls,
     ask: Ask,
-    valkey: Callable[..., Any],
+    own_valkey: Callable[..., Any],
     clusters: UpstreamClusters,
     caplog: pytest.LogCaptureFixture,
     options: dict[str, Any],
     code: str,
 ) -> None:
-    server = valkey("s3cret")
+    server = own_valkey("s3cret")
     clusters.add(Cluster("redis", (("127.0.0.1", server.port),)))
     with caplog.at_level(logging.DEBUG):
         assert calls.configure(settings(**options))
@@ -170,9 +170,9 @@ def test_refused_settings_fail_calls_and_do_not_show_the_password(
 
 
 def test_without_a_password_the_server_itself_says_so(
-    calls: RedisCalls, ask: Ask, valkey: Callable[..., Any], clusters: UpstreamClusters
+    calls: RedisCalls, ask: Ask, own_valkey: Callable[..., Any], clusters: UpstreamClusters
 ) -> None:
-    clusters.add(Cluster("redis", (("127.0.0.1", valkey("s3cret").port),)))
+    clusters.add(Cluster("redis", (("127.0.0.1", own_valkey("s3cret").port),)))
     assert calls.configure(settings())
     # Higress's wasm-go looks for these words and configures anew.
     assert ask("GET", "k") == (0, b"-NOAUTH Authentication required.\r\n")
@@ -385,9 +385,9 @@ def test_what_speaks_something_else_is_left(
 
 
 def test_a_unix_socket_serves_too(
-    calls: RedisCalls, ask: Ask, valkey: Callable[..., Any], clusters: UpstreamClusters
+    calls: RedisCalls, ask: Ask, own_valkey: Callable[..., Any], clusters: UpstreamClusters
 ) -> None:
-    clusters.add(Cluster("redis", path=str(valkey().socket)))
+    clusters.add(Cluster("redis", path=str(own_valkey().socket)))
     assert calls.configure(settings())
     assert ask("PING") == (0, b"+PONG\r\n")
 
@@ -395,11 +395,11 @@ def test_a_unix_socket_serves_too(
 def test_another_endpoint_is_used_when_one_is_down(
     calls: RedisCalls,
     ask: Ask,
-    valkey: Callable[..., Any],
+    own_valkey: Callable[..., Any],
     clusters: UpstreamClusters,
     closed_port: int,
 ) -> None:
-    endpoints = (("127.0.0.1", closed_port), ("127.0.0.1", valkey().port))
+    endpoints = (("127.0.0.1", closed_port), ("127.0.0.1", own_valkey().port))
     clusters.add(Cluster("redis", endpoints))
     assert calls.configure(settings())
     assert ask("PING") == (0, b"+PONG\r\n")

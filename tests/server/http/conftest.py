@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import uvloop
 
 from anywasm.server.http import Header, Headers, HttpExchange, HttpLimits, Listener
 
@@ -205,25 +204,6 @@ async def serve(**options: Any) -> AsyncIterator[Server]:
         yield server
     finally:
         await server.stop()
-
-
-@pytest.fixture(params=["asyncio", "uvloop"])
-def run(request: pytest.FixtureRequest) -> Callable[[Coroutine[Any, Any, None]], None]:
-    """Run a coroutine to its end on a fresh loop of either kind; what the loop reports fails."""
-
-    def run_one(main: Coroutine[Any, Any, None]) -> None:
-        loop = uvloop.new_event_loop() if request.param == "uvloop" else asyncio.new_event_loop()
-        reports: list[dict[str, Any]] = []
-        loop.set_exception_handler(lambda _, context: reports.append(context))
-        try:
-            loop.run_until_complete(asyncio.wait_for(main, 15))
-            loop.run_until_complete(asyncio.sleep(0))
-        finally:
-            loop.run_until_complete(loop.shutdown_asyncgens())
-            loop.close()
-        assert reports == []
-
-    return run_one
 
 
 @pytest.fixture

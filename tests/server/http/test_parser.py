@@ -143,7 +143,7 @@ def test_garbage_on_a_socket_is_answered_or_closed() -> None:
         assert not state.connections
         assert reports == []
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(st.lists(_GARBAGE, max_size=5))
     def check(pieces: list[bytes]) -> None:
         asyncio.run(one(pieces))

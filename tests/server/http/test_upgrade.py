@@ -208,6 +208,7 @@ def test_a_client_that_goes_away_resets_the_exchange(run: Run, http: Any) -> Non
             while not handler.ended.is_set():
                 handler.exchange.send_raw(b"x")
                 await asyncio.sleep(0.001)
+            assert handler.events[-1].startswith("reset")
 
     run(main())
 

@@ -5,14 +5,14 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import pytest
-import redis
 
 from anywasm.core.errors import ConfigError, StateStoreError
 from anywasm.plugins.config import StateStoreConfig
 from anywasm.server.state import open_state_store
+from anywasm.testing.redis_server import RedisServer
 
 if TYPE_CHECKING:
     from anywasm.abi.host import StateStore
@@ -21,20 +21,7 @@ PASSWORD = "s3cret:/@ö"
 ENCODED = "s3cret%3A%2F%40%C3%B6"
 
 
-class Server(Protocol):
-    url: str
-    port: int
-    socket: str
-
-    def start(self) -> None: ...
-    def stop(self) -> None: ...
-    def pause(self) -> None: ...
-    def resume(self) -> None: ...
-    def client(self) -> redis.Redis: ...
-    def set(self, key: str | bytes, value: str | bytes) -> None: ...
-
-
-Start = Callable[..., Server]
+Start = Callable[..., RedisServer]
 Open = Callable[..., "StateStore"]
 
 
@@ -64,7 +51,7 @@ def open_redis() -> Iterator[Open]:
     ids=["plain", "empty", "unicode", "binary", "large"],
 )
 def test_a_value_comes_back_as_it_was_set(
-    valkey: Server, open_redis: Open, key: bytes, value: bytes
+    valkey: RedisServer, open_redis: Open, key: bytes, value: bytes
 ) -> None:
     valkey.set(key, value)
     assert open_redis(valkey.url).get(key, 5) == value
@@ -109,7 +96,7 @@ def test_a_connection_with_more_answers_than_questions_is_not_used_again(
         served.result(5)
 
 
-def test_a_missing_key_is_none(valkey: Server, open_redis: Open) -> None:
+def test_a_missing_key_is_none(valkey: RedisServer, open_redis: Open) -> None:
     assert open_redis(valkey.url).get(b"nothing here", 5) is None
 
 
@@ -125,7 +112,7 @@ def test_a_hash_written_by_a_state_api_is_read(own_valkey: Start, open_redis: Op
     assert store.get(b"saved", 5) == b"42"
 
 
-def test_the_key_prefix_is_put_before_each_key(valkey: Server, open_redis: Open) -> None:
+def test_the_key_prefix_is_put_before_each_key(valkey: RedisServer, open_redis: Open) -> None:
     valkey.set("app||prefixed", "yes")
     assert open_redis(valkey.url, key_prefix="app||").get(b"prefixed", 5) == b"yes"
 
@@ -209,12 +196,12 @@ def test_the_stores_own_timeout_holds_where_the_caller_has_more_time(
         store.get(b"key", 3600)
 
 
-def test_no_time_left_is_an_error_and_not_a_read(valkey: Server, open_redis: Open) -> None:
+def test_no_time_left_is_an_error_and_not_a_read(valkey: RedisServer, open_redis: Open) -> None:
     with pytest.raises(StateStoreError, match="took too long"):
         open_redis(valkey.url).get(b"key", 0)
 
 
-def test_threads_get_their_own_answers(valkey: Server, open_redis: Open) -> None:
+def test_threads_get_their_own_answers(valkey: RedisServer, open_redis: Open) -> None:
     for number in range(20):
         valkey.set(f"number {number}", str(number))
     store = open_redis(valkey.url)
@@ -248,7 +235,7 @@ def test_a_host_name_that_cannot_be_is_an_error(open_redis: Open) -> None:
         open_redis(f"redis://{'a' * 70}.invalid").get(b"key", 5)
 
 
-def test_a_closed_store_says_so(valkey: Server, open_redis: Open) -> None:
+def test_a_closed_store_says_so(valkey: RedisServer, open_redis: Open) -> None:
     store = open_redis(valkey.url)
     store.get(b"key", 5)
     store.close()

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from anywasm.core.errors import ConfigError
+from anywasm.core.registry import BUILT_IN
 from anywasm.testing.conformance import KnownFailures, Report, Result, Script, Status, read_known
 from anywasm.testing.conformance.known import write_lines
 
@@ -67,8 +68,16 @@ def test_what_is_no_list(tmp_path: Path, text: str) -> None:
         read_known(path)
 
 
-def test_the_project_s_own_list() -> None:
-    read_known()
+def test_the_project_s_own_list_has_each_line_of_a_built_in_engine_once() -> None:
+    causes = read_known()._causes
+    assert {cause.engine for cause in causes} <= set(BUILT_IN)
+    listed = [
+        (cause.engine, digest, line)
+        for cause in causes
+        for digest, lines in cause.scripts.items()
+        for line in lines
+    ]
+    assert len(set(listed)) == len(listed) > 0
 
 
 def test_lines() -> None:

@@ -7,6 +7,7 @@ minutes and mypy, and where people edit the source: Python would go on with what
 from __future__ import annotations
 
 import os
+import sys
 from glob import glob
 
 from setuptools import Extension, setup
@@ -36,6 +37,7 @@ def compiled_modules() -> list[Extension]:
             f"ANYWASM_COMPILED=1 needs {error.name}: pip install mypy setuptools, then build with "
             "--no-build-isolation"
         ) from error
+    os.environ["MYPYPATH"] = "src"
     names = [path[:-3] for folder in FOLDERS for path in sorted(glob(f"{folder}/*.py"))]
     names = [name for name in (*names, *MODULES) if name not in LEFT_OUT]
     paths = [f"src/anywasm/{name}.py" for name in names if not name.endswith("__init__")]
@@ -48,7 +50,9 @@ class BuildExtensions(build_ext):
 
     def finalize_options(self) -> None:
         """Add them before anything looks at what there is to build."""
-        self.distribution.ext_modules += compiled_modules()
+        # Other commands only ask for the names of sources, and generating these takes a minute.
+        if not {"dist_info", "egg_info", "sdist"}.intersection(sys.argv):
+            self.distribution.ext_modules += compiled_modules()
         super().finalize_options()
 
 

@@ -99,12 +99,14 @@ class GrpcTarget:
         service: The full service name.
         method: The method name.
         metadata: The initial metadata.
+        time_left: Seconds that who waits for it has left; None where nothing bounds that.
     """
 
     upstream: bytes
     service: str
     method: str
     metadata: tuple[Pair, ...]
+    time_left: float | None = None
 
 
 class GrpcEvents(Protocol):
@@ -140,7 +142,8 @@ class GrpcStream(Cancellable, Protocol):
 class GrpcCaller(Protocol):
     """Makes gRPC calls.
 
-    Both methods return None where the upstream cannot be understood or is not configured.
+    Both methods return None where the upstream cannot be understood or is not configured. Nothing
+    takes longer than the target's `time_left`, a stream as a whole neither.
     """
 
     def call(

@@ -17,7 +17,7 @@ from anywasm.server.callouts.loop import soon
 _log = logging.getLogger("anywasm.server.callouts")
 
 # gRPC status codes.
-_OK, _RESOURCE_EXHAUSTED, _INTERNAL, _UNAVAILABLE = 0, 8, 13, 14
+_OK, _DEADLINE_EXCEEDED, _RESOURCE_EXHAUSTED, _INTERNAL, _UNAVAILABLE = 0, 4, 8, 13, 14
 
 
 class GrpcRun:
@@ -71,6 +71,9 @@ class GrpcRun:
             self._task.cancel()
 
     async def _run(self) -> None:
+        if self._timeout == 0:  # which grpcio takes for no limit at all
+            self._close(_DEADLINE_EXCEEDED, "no time is left")
+            return
         try:
             metadata = to_grpc((*self._upstream.metadata, *self._target.metadata))
             channel, judge = self._channels.open(self._upstream)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -79,6 +81,7 @@ def caller(probing: Callable[..., Any], server: Server) -> Any:
 
 
 def test_calls_are_passed_on_and_ids_tell_their_kind(caller: Any, server: Server) -> None:
+    caller.stream.deadline = math.inf  # as a filter's
     assert caller.tell(CALL, b"\x0a\x00", "svc", "m", META, "hello", 1500) == (5,)
     assert caller.tell(STREAM, "up", "svc", "m", "") == (6,)
     assert caller.tell(CALL, "up", "svc", "m", "", "", 0) == (9,)
@@ -92,6 +95,16 @@ def test_calls_are_passed_on_and_ids_tell_their_kind(caller: Any, server: Server
         (target,),
         (target, b"", None),
     ]
+
+
+def test_calls_and_streams_are_told_what_who_waits_has_left(caller: Any, server: Server) -> None:
+    stream = caller.guest.create_stream(caller.root, deadline=time.monotonic() + 5)
+    for context in (stream, caller.root):
+        caller.tell(CALL, "up", "svc", "m", "", "", 0, context=context)
+        caller.tell(STREAM, "up", "svc", "m", "", context=context)
+    call, opened, *of_root = (target.time_left for target, *_ in server.begun)
+    assert 0 < opened <= call <= 5
+    assert of_root == [None, None]
 
 
 @pytest.mark.parametrize("name", [CALL, STREAM])

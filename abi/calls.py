@@ -112,6 +112,10 @@ class GrpcTarget:
 class GrpcEvents(Protocol):
     """Told about a gRPC call. Called later, from any thread; never from inside the caller."""
 
+    @property
+    def full(self) -> bool:
+        """Whether so much waits for the guest that a stream should not be read for now."""
+
     def on_initial_metadata(self, metadata: tuple[Pair, ...]) -> None:
         """The server's initial metadata (streams only)."""
 

@@ -178,6 +178,30 @@ def test_the_bytes_that_calls_hold_are_bounded(
     assert caller.tell(CALL, "up", HEAD, "b" * 500, "", 0) == (8,)
 
 
+def test_the_bytes_of_answers_that_wait_are_bounded(
+    scripted: Callable[..., Any], upstream: Upstream
+) -> None:
+    script = f"configure {HTTP}\nconfigure {HTTP}\nconfigure {HTTP}"
+    guest = scripted(script, http=upstream, limits=AbiLimits(calls_bytes=1000))
+    guest.start()
+    guest.said()
+    jobs: list[Callable[[], None]] = []
+    guest.guest.poster = jobs.append  # as while the guest is busy
+    big = HttpCallResponse(((b":status", b"200"),), b"b" * 600)
+    for call in upstream.calls[:2]:
+        call.answer(big)
+    for job in jobs:
+        job()
+    too_much = len(b"too much waits for the guest")
+    assert guest.said() == [
+        "http_call_response 1 4 1 600 0",
+        f"http_call_response 1 8 3 {too_much} 0",
+    ]
+    upstream.calls[2].answer(big)  # there is room again
+    jobs[-1]()
+    assert guest.said() == ["http_call_response 1 12 1 600 0"]
+
+
 # --- answers -------------------------------------------------------------------------------------
 
 

@@ -202,6 +202,36 @@ def test_what_streams_have_not_sent_is_bounded(probing: Callable[..., Any], serv
     assert caller.tell("proxy_grpc_send", streams[0], "x" * 5000, 1) == 0
 
 
+def test_what_waits_for_the_guest_is_bounded(scripted: Callable[..., Any], server: Server) -> None:
+    most = 2 * (1000 + MESSAGE_COST)
+    script = f"configure {OPEN}\nconfigure {UNARY}\nconfigure {UNARY}"
+    guest = scripted(script, grpc=server, limits=AbiLimits(calls_bytes=most))
+    guest.start()
+    guest.said()
+    jobs: list[Callable[[], None]] = []
+    guest.guest.poster = jobs.append  # as while the guest is busy
+    stream, first, second = (run.events for run in server.runs)
+    stream.on_message(b"m" * 1000)
+    first.on_message(b"m" * 1000)
+    assert not stream.full
+    # A unary call fails; of a stream no more is read, but what was read is delivered.
+    second.on_message(b"m")
+    stream.on_message(b"m")
+    assert stream.full
+    for job in jobs:
+        job()
+    assert guest.said() == [
+        "grpc_receive 1 6 1000",
+        "grpc_receive 1 5 1000",
+        "grpc_close 1 9 8",
+        "grpc_receive 1 6 1",
+    ]
+    assert not stream.full
+    first.on_message(b"late")
+    jobs[-1]()
+    assert guest.guest.callouts.inbox.put(1, most)
+
+
 @pytest.mark.parametrize("name", ["proxy_grpc_close", "proxy_grpc_cancel"])
 def test_a_unary_call_is_cancelled_either_way(caller: Any, server: Server, name: str) -> None:
     (call,) = caller.tell(CALL, "up", "svc", "m", "", "", 0)

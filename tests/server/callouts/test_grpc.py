@@ -136,6 +136,7 @@ class Events:
 
     def __init__(self, box: Any) -> None:
         self.box = box
+        self.full = False
 
     def on_initial_metadata(self, metadata: Any) -> None:
         self.box.put("initial", dict(metadata))
@@ -194,7 +195,9 @@ def test_a_unary_failure_is_a_close(calls: GrpcCalls, service: Service, events: 
 
 
 def test_a_deadline_ends_it(calls: GrpcCalls, service: Service, events: Events) -> None:
-    calls.call(target("slow"), b"", 0.1, events)
+    calls.call(target("echo"), b"", 10.0, events)  # connects, which counts into the time
+    assert events.get() == ("message", b"!")
+    calls.call(target("slow"), b"", 0.5, events)
     assert events.get()[:2] == ("close", 4)
     assert service.handlers.ended.wait(10)
 
@@ -400,6 +403,20 @@ def test_a_stream_tells_what_waits_until_somebody_reads_it(
     assert [event[0] for event in events.until_close()] == ["message", "trailing", "close"]
     assert stream.unsent == 0
     assert [len(message) for message in service.handlers.received] == [size] * 40
+
+
+def test_a_stream_is_not_read_while_too_much_waits(
+    calls: GrpcCalls, service: Service, events: Events
+) -> None:
+    events.full = True
+    calls.stream(target("count"), events)
+    assert events.get()[0] == "initial"
+    assert events.get() == ("message", b"0")
+    calls.call(target("echo"), b"", 10.0, events)  # others go on
+    assert events.get() == ("message", b"!")
+    events.full = False
+    messages = [event[1] for event in events.until_close() if event[0] == "message"]
+    assert messages == [b"%d" % number for number in range(1, 100)]
 
 
 # --- upstreams -----------------------------------------------------------------------------------

@@ -20,6 +20,8 @@ from anywasm.plugins.compiling.messages import MessageReader, write_message
 
 #: Seconds beyond the deadline after which the process ends itself, if nobody else has.
 GRACE = 5.0
+#: By how much it gives way to what serves, on a machine with too little for both.
+NICE = 5
 _LIFELINE = 0
 #: In the words of an engine that goes on without.
 _NO_MEMORY = os.strerror(errno.ENOMEM)
@@ -35,6 +37,8 @@ def main(descriptor: int) -> None:
     """
     _die_with_parent()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(OSError):
+        os.nice(NICE)
     with contextlib.suppress(OSError):
         # Where memory runs out, the kernel shall take this process, and not the server.
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")

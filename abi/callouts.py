@@ -296,7 +296,9 @@ class Callouts:
 
     # --- Redis ---
 
-    def redis_call(self, root: RootContext, cluster: str, query: bytes) -> int | Status:
+    def redis_call(
+        self, root: RootContext, cluster: str, query: bytes, time_left: float | None
+    ) -> int | Status:
         """Send a command; its id, or BAD_ARGUMENT for a cluster that is not configured."""
         caller = self._guest.services.redis
         if caller is None:
@@ -308,7 +310,8 @@ class Callouts:
                     status, answer = _REDIS_FAILED, b""
                 self._guest.post(lambda: self._redis_response(root, number, status, answer))
 
-            return caller.call(cluster, query, arrived, owner=root.plugin.name)
+            owner = root.plugin.name
+            return caller.call(cluster, query, arrived, owner=owner, time_left=time_left)
 
         return self._begin(root, _REDIS, Status.BAD_ARGUMENT, begin, len(query))
 

@@ -199,6 +199,7 @@ class RedisCaller(Protocol):
         on_response: Callable[[int, bytes], None],
         *,
         owner: str = "",
+        time_left: float | None = None,
     ) -> Cancellable | None:
         """Send one command.
 
@@ -208,6 +209,7 @@ class RedisCaller(Protocol):
             on_response: Called once, later, from any thread, with a status (0 for success) and the
                 answer as RESP.
             owner: The plugin's name.
+            time_left: Seconds after which nobody waits any more; None for the settings' timeout.
 
         Returns:
             The call, or None where the cluster is not configured.

@@ -200,4 +200,5 @@ def redis_call(context: Context, upstream: bytes, query: bytes) -> int | Status:
     root = context.root
     if not isinstance(root, RootContext):
         return Status.BAD_ARGUMENT
-    return context.guest.callouts.redis_call(root, _cluster(upstream)[0], query)
+    cluster, left = _cluster(upstream)[0], _time_left(context)
+    return context.guest.callouts.redis_call(root, cluster, query, left)

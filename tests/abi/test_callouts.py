@@ -63,9 +63,11 @@ class Upstream:
         self.begun: list[Any] = []
         self.calls: list[Call] = []
         self.servers: list[RedisServer] = []
+        self.time_left: float | None = None
 
-    def call(self, *args: Any, owner: str = "") -> Call | None:
+    def call(self, *args: Any, owner: str = "", time_left: float | None = None) -> Call | None:
         *what, callback = args
+        self.time_left = time_left
         if "missing" in (what[0], getattr(what[0], "cluster", "")):
             return None
         self.begun.append(tuple(what) if len(what) > 1 else what[0])
@@ -434,6 +436,15 @@ def redis(probing: Callable[..., Any], upstream: Upstream) -> Any:
         " (i32.const 99) (i32.const 272) (i32.const 276))))",
         redis=upstream,
     )
+
+
+def test_redis_is_told_what_who_waits_has_left(redis: Any, upstream: Upstream) -> None:
+    stream = redis.guest.create_stream(redis.root, deadline=time.monotonic() + 5)
+    redis.tell(REDIS, "cache", PING, context=stream)
+    assert upstream.time_left is not None
+    assert 0 < upstream.time_left <= 5
+    redis.tell(REDIS, "cache", PING, context=redis.root)
+    assert upstream.time_left is None
 
 
 def test_redis_is_set_up_with_a_database(redis: Any, upstream: Upstream) -> None:

@@ -19,7 +19,9 @@ from anywasm.abi.calls import (
     HttpCallResponse,
 )
 from anywasm.abi.enums import BufferType, MapType, Status
+from anywasm.abi.grpc_events import GuestGrpcEvents
 from anywasm.abi.headers import HeaderMap
+from anywasm.abi.inbox import Inbox
 from anywasm.abi.pairs import Pair
 
 if TYPE_CHECKING:
@@ -31,6 +33,19 @@ _STEP = 4
 
 #: Calls that one guest may have under way.
 MAX_CALLS = 65536
+
+_TOO_MUCH = b"too much waits for the guest"
+#: Instead of an answer for which there is no room: as for an upstream's answer that is too long.
+_OVERFLOW = HttpCallResponse(
+    (
+        (b":status", b"503"),
+        (b"content-length", b"%d" % len(_TOO_MUCH)),
+        (b"content-type", b"text/plain"),
+    ),
+    _TOO_MUCH,
+)
+#: Higress's status where there is no answer.
+_REDIS_FAILED = 2
 
 
 class _Call(NamedTuple):
@@ -46,13 +61,18 @@ class _Call(NamedTuple):
 
 
 class Callouts:
-    """The calls of one guest that are under way. Used by the thread that uses the guest."""
+    """The calls of one guest that are under way. Used by the thread that uses the guest.
+
+    Attributes:
+        inbox: What has arrived for it, also in other threads.
+    """
 
     def __init__(self, guest: Guest) -> None:
         self._guest = guest
         self._calls: dict[int, _Call] = {}
         self._last = [_HTTP, _GRPC_CALL, _GRPC_STREAM, _REDIS]
         self._bytes = 0
+        self.inbox = Inbox(guest.services.limits.calls_bytes)
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -93,6 +113,7 @@ class Callouts:
         return self._bytes + size <= most
 
     def _end(self, number: int) -> _Call | None:
+        self.inbox.forget(number)
         call = self._calls.pop(number, None)
         if call is not None:
             self._bytes -= call.size
@@ -109,6 +130,7 @@ class Callouts:
         """Cancel everything; nothing is delivered any more."""
         calls, self._calls = self._calls, {}
         self._bytes = 0
+        self.inbox.clear()
         for call in calls.values():
             call.run.cancel()
 
@@ -122,6 +144,9 @@ class Callouts:
 
         def begin(number: int) -> Cancellable | None:
             def arrived(response: HttpCallResponse) -> None:
+                head = (*response.headers, *response.trailers)
+                if not self.inbox.put(number, len(response.body) + _size(head)):
+                    response = _OVERFLOW
                 self._guest.post(lambda: self._http_response(root, number, response))
 
             return caller.call(call, arrived)
@@ -164,7 +189,8 @@ class Callouts:
             return Status.PARSE_FAILURE
 
         def begin(number: int) -> Cancellable | None:
-            return caller.call(target, message, timeout, _GrpcEvents(self, root, number))
+            events = GuestGrpcEvents(self, root, number, streaming=False)
+            return caller.call(target, message, timeout, events)
 
         size = len(message) + _size(target.metadata)
         return self._begin(root, _GRPC_CALL, Status.PARSE_FAILURE, begin, size)
@@ -176,7 +202,7 @@ class Callouts:
             return Status.PARSE_FAILURE
 
         def begin(number: int) -> Cancellable | None:
-            return caller.stream(target, _GrpcEvents(self, root, number))
+            return caller.stream(target, GuestGrpcEvents(self, root, number, streaming=True))
 
         size = _size(target.metadata)
         return self._begin(root, _GRPC_STREAM, Status.PARSE_FAILURE, begin, size)
@@ -241,9 +267,12 @@ class Callouts:
     def grpc_message(self, root: RootContext, id: int, message: bytes) -> None:
         """Deliver a message; it ends a unary call."""
         if id not in self._calls:
+            self.inbox.forget(id)
             return
         if id % _STEP == _GRPC_CALL:
             self._end(id)
+        else:
+            self.inbox.take(id, len(message) + MESSAGE_COST)
         callback = self._guest.callbacks.on_grpc_receive
         if callback is None:
             return
@@ -267,7 +296,9 @@ class Callouts:
 
     # --- Redis ---
 
-    def redis_call(self, root: RootContext, cluster: str, query: bytes) -> int | Status:
+    def redis_call(
+        self, root: RootContext, cluster: str, query: bytes, time_left: float | None
+    ) -> int | Status:
         """Send a command; its id, or BAD_ARGUMENT for a cluster that is not configured."""
         caller = self._guest.services.redis
         if caller is None:
@@ -275,9 +306,12 @@ class Callouts:
 
         def begin(number: int) -> Cancellable | None:
             def arrived(status: int, answer: bytes) -> None:
+                if not self.inbox.put(number, len(answer)):
+                    status, answer = _REDIS_FAILED, b""
                 self._guest.post(lambda: self._redis_response(root, number, status, answer))
 
-            return caller.call(cluster, query, arrived, owner=root.plugin.name)
+            owner = root.plugin.name
+            return caller.call(cluster, query, arrived, owner=owner, time_left=time_left)
 
         return self._begin(root, _REDIS, Status.BAD_ARGUMENT, begin, len(query))
 
@@ -294,29 +328,3 @@ class Callouts:
 
 def _size(pairs: tuple[Pair, ...]) -> int:
     return sum(len(name) + len(value) for name, value in pairs)
-
-
-class _GrpcEvents:
-    """Brings the events of one gRPC call to its guest, in order."""
-
-    def __init__(self, callouts: Callouts, root: RootContext, id: int) -> None:
-        self._callouts = callouts
-        self._root = root
-        self._id = id
-
-    def _post(self, job: Callable[[], None]) -> None:
-        self._root.guest.post(job)
-
-    def on_initial_metadata(self, metadata: tuple[Pair, ...]) -> None:
-        kind = MapType.GRPC_CALL_INITIAL_METADATA
-        self._post(lambda: self._callouts.grpc_metadata(self._root, self._id, kind, metadata))
-
-    def on_message(self, message: bytes) -> None:
-        self._post(lambda: self._callouts.grpc_message(self._root, self._id, message))
-
-    def on_trailing_metadata(self, metadata: tuple[Pair, ...]) -> None:
-        kind = MapType.GRPC_CALL_TRAILING_METADATA
-        self._post(lambda: self._callouts.grpc_metadata(self._root, self._id, kind, metadata))
-
-    def on_close(self, status: int, message: str) -> None:
-        self._post(lambda: self._callouts.grpc_closed(self._root, self._id, status, message))

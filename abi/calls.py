@@ -99,16 +99,22 @@ class GrpcTarget:
         service: The full service name.
         method: The method name.
         metadata: The initial metadata.
+        time_left: Seconds that who waits for it has left; None where nothing bounds that.
     """
 
     upstream: bytes
     service: str
     method: str
     metadata: tuple[Pair, ...]
+    time_left: float | None = None
 
 
 class GrpcEvents(Protocol):
     """Told about a gRPC call. Called later, from any thread; never from inside the caller."""
+
+    @property
+    def full(self) -> bool:
+        """Whether so much waits for the guest that a stream should not be read for now."""
 
     def on_initial_metadata(self, metadata: tuple[Pair, ...]) -> None:
         """The server's initial metadata (streams only)."""
@@ -140,7 +146,8 @@ class GrpcStream(Cancellable, Protocol):
 class GrpcCaller(Protocol):
     """Makes gRPC calls.
 
-    Both methods return None where the upstream cannot be understood or is not configured.
+    Both methods return None where the upstream cannot be understood or is not configured. Nothing
+    takes longer than the target's `time_left`, a stream as a whole neither.
     """
 
     def call(
@@ -192,6 +199,7 @@ class RedisCaller(Protocol):
         on_response: Callable[[int, bytes], None],
         *,
         owner: str = "",
+        time_left: float | None = None,
     ) -> Cancellable | None:
         """Send one command.
 
@@ -201,6 +209,7 @@ class RedisCaller(Protocol):
             on_response: Called once, later, from any thread, with a status (0 for success) and the
                 answer as RESP.
             owner: The plugin's name.
+            time_left: Seconds after which nobody waits any more; None for the settings' timeout.
 
         Returns:
             The call, or None where the cluster is not configured.

@@ -17,6 +17,8 @@ from anywasm.abi.host import StateStore
 from anywasm.abi.versions import abi_version
 from anywasm.core.errors import AnyWasmError, ConfigError, StateStoreError
 from anywasm.core.registry import get_wasm_engine
+from anywasm.plugins.compiler import ModuleCompiler
+from anywasm.plugins.compiling import CompilerPool
 from anywasm.plugins.config import ListenerConfig, LoadedConfig, PluginConfig
 from anywasm.plugins.config.access_log import STDOUT
 from anywasm.plugins.config.listener import ListenerTlsConfig
@@ -178,8 +180,10 @@ def _plugins(
     router = FunctionRouter()
     services = make_services(config, loop, clusters, stores, FunctionService(router).invoke)
     thread = _FilterThread("anywasm-check")
+    pool = CompilerPool()
     host = PluginHost(
         replace(services, log=note),
+        ModuleCompiler(pool=pool),
         filters=set(config.filter_names),
         filter_home=lambda: thread,
     )
@@ -187,13 +191,14 @@ def _plugins(
     manager.add_handler(router)
     verdicts: list[Verdict] = []
     with ExitStack() as stack:
+        stack.callback(pool.close)
         stack.callback(thread.end)
         stack.callback(manager.close)
         for index, plugin in enumerate(config.plugins):
             facts: dict[str, Any] = {}
             error = None
             try:
-                facts = _start(plugin, host, manager)
+                facts = _start(plugin, host, manager, pool)
             except AnyWasmError as failure:
                 error = loaded.describe(("plugins", index), " ".join(str(failure).splitlines()))
             verdicts.append(Verdict(plugin.name, error, tuple(said[plugin.name]), facts))
@@ -211,11 +216,18 @@ class _FilterThread(OwnThread):
         super().close()
 
 
-def _start(config: PluginConfig, host: PluginHost, manager: PluginManager) -> dict[str, Any]:
+def _start(
+    config: PluginConfig, host: PluginHost, manager: PluginManager, pool: CompilerPool
+) -> dict[str, Any]:
     """Start a plugin; returns how it runs."""
-    get_wasm_engine(config.vm_config.engine)  # loading the engine is not compiling
+    vm_config = config.vm_config
+    source = read_source(vm_config)
+    # Loading the engine, here and where modules are compiled, is not compiling.
+    host.compiler.prepare(vm_config.engine, source)
+    get_wasm_engine(vm_config.engine)
+    pool.settle()
     began = time.perf_counter()
-    module = host.compiler.compile(config.vm_config.engine, read_source(config.vm_config))
+    module = host.compiler.compile(vm_config.engine, source, vm_config.compile_limits)
     compiled = time.perf_counter()
     manager.add(config)
     started = time.perf_counter()

@@ -84,6 +84,12 @@ def serve(
     Raises:
         AnyWasmError: When something cannot be started, or a package is missing.
     """
+    from anywasm.plugins.compiling import CompilerPool
+    from anywasm.plugins.preload import anticipate
+
+    compilers = CompilerPool()
+    if config.worker_count == 1:
+        anticipate(config.plugins, compilers)
     with extra("server"):
         from anywasm.cli.logging import configure_logging
         from anywasm.server.server import Server
@@ -103,7 +109,7 @@ def serve(
     for notice in notices:
         _log.warning("%s", notice)
     if config.worker_count == 1:
-        Server(config).run(ready, reload)
+        Server(config, compilers=compilers).run(ready, reload)
         return
     with extra("server"):
         from anywasm.server.workers import Supervisor

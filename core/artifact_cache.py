@@ -111,15 +111,19 @@ class ArtifactCache:
             return None
         return module
 
-    def store(self, vm: VM, wasm_sha256: str, module: Module) -> None:
-        """Keep what was compiled, where the engine can serialize it."""
+    def may_have(self, wasm_sha256: str) -> bool:
+        """Whether there is an entry of that module for any engine; for whoever has none loaded."""
+        return any(path.name.startswith(f"{wasm_sha256}.") for path in self._files())
+
+    def store(self, vm: VM, wasm_sha256: str, module: Module | bytes) -> None:
+        """Keep what was compiled, where the engine can serialize it, or its artifact."""
         if not vm.capabilities.serialize:
             return
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not self._trusted():
                 return
-            artifact = module.serialize()
+            artifact = module.serialize() if isinstance(module, Module) else module
             handle, partial = tempfile.mkstemp(dir=self.folder)
             try:
                 with open(handle, "wb") as file:
@@ -200,6 +204,12 @@ class ArtifactCache:
         if stat.S_ISREG(found.st_mode) and _private(found):
             return True
         raise CompileError("it is no file of this user alone")
+
+
+def default_cache() -> ArtifactCache | None:
+    """The cache in `default_cache_folder`, or None where there is none."""
+    folder = default_cache_folder()
+    return None if folder is None else ArtifactCache(folder)
 
 
 def _private(found: os.stat_result) -> bool:

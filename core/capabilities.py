@@ -41,7 +41,8 @@ class Capabilities:
         wasm: It runs WebAssembly binaries (the `null` engine does not).
         validates: An invalid module is a `CompileError`. Elsewhere it may compile, and what it does
             then is undefined but for the host's safety; give such an engine valid modules only.
-        serialize: `Module.serialize` and `VM.load` work.
+        serialize: `Module.serialize` and `VM.load` work. A server then has modules compiled in
+            another process, within limits; else in its own, without.
         interrupt: `Instance.deadline` works, on a module compiled with no options.
         memory_limit: `ResourceLimits` given to `Module.instantiate` are enforced.
         parallel: Instances run at the same time in different threads (the GIL is released).

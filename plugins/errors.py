@@ -11,6 +11,18 @@ class PluginLoadError(PluginError):
     """The module could not be read, is not what was pinned, or does not compile."""
 
 
+class ModuleLimitError(PluginLoadError):
+    """Compiling the module took more time or memory than it may.
+
+    Attributes:
+        key: Of the configuration, under `vm_config`: what to raise.
+    """
+
+    def __init__(self, message: str, key: str) -> None:
+        self.key = key
+        super().__init__(message)
+
+
 class PluginStartError(PluginError):
     """The module was loaded but its guest could not be started and configured.
 

@@ -122,7 +122,8 @@ class Plugin:
             PluginStartError: When a guest cannot be started and configured.
         """
         source = source or read_source(config.vm_config)
-        module = host.compiler.compile(config.vm_config.engine, source)
+        vm_config = config.vm_config
+        module = host.compiler.compile(vm_config.engine, source, vm_config.compile_limits)
         shared = (host.services.shared_data, host.services.shared_queues)
         for store in shared:
             # A plugin keeps what its VMs share, also while it has none of them.

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
+from anywasm.core.artifact_cache import default_cache
 from anywasm.core.module import Module
 from anywasm.plugins.compiler import ModuleCompiler
+from anywasm.plugins.compiling import CompileLimits, CompilerPool
 from anywasm.plugins.config import PluginConfig
 from anywasm.plugins.errors import PluginLoadError
 from anywasm.plugins.source import ModuleSource, read_source
@@ -16,32 +19,48 @@ from anywasm.plugins.source import ModuleSource, read_source
 _log = logging.getLogger("anywasm.plugins")
 
 
+def anticipate(configs: Iterable[PluginConfig], pool: CompilerPool) -> None:
+    """Have a process ready that compiles, where the first of the modules was not compiled before.
+
+    Starting one takes a while, in which a server can be imported.
+    """
+    config = next((item.vm_config for item in configs if item.vm_config.path is not None), None)
+    if config is not None:
+        with contextlib.suppress(PluginLoadError):
+            ModuleCompiler(default_cache(), pool).prepare(config.engine, read_source(config))
+
+
 def preload(configs: Iterable[PluginConfig], compiler: ModuleCompiler) -> list[Module]:
     """Compile what the plugins need, as many modules at a time as there are processors.
 
-    Logs how far it has come. What fails is left out: loading the plugin then says why.
+    Logs how far it has come. What fails is left out, and the compiler knows why.
 
     Returns:
         The modules, each once. Hold on to them until the plugins are loaded, since the compiler
         does not.
     """
     wanted: dict[tuple[str, str], ModuleSource] = {}
+    limits: dict[tuple[str, str], CompileLimits] = {}
     for config in configs:
         try:
             source = read_source(config.vm_config)
         except PluginLoadError:
             continue
-        wanted[config.vm_config.engine, source.sha256] = source
+        key = config.vm_config.engine, source.sha256
+        wanted[key], limits[key] = source, config.vm_config.compile_limits
     modules: list[Module] = []
     if len(wanted) < 2:
         return modules  # there is nothing to do side by side
     with ThreadPoolExecutor(os.cpu_count(), "anywasm-compile") as threads:
         compiling = {
-            threads.submit(compiler.compile, engine, source): source
-            for (engine, _), source in wanted.items()
+            threads.submit(compiler.compile, key[0], source, limits[key]): (key[0], source)
+            for key, source in wanted.items()
         }
         for count, done in enumerate(as_completed(compiling), 1):
-            if done.exception() is None:
+            engine, source = compiling[done]
+            try:
                 modules.append(done.result())
-            _log.info("modules: %d of %d ready (%s)", count, len(wanted), compiling[done].place)
+            except PluginLoadError as error:
+                compiler.refuse(engine, source, error)
+            _log.info("modules: %d of %d ready (%s)", count, len(wanted), source.place)
     return modules

@@ -12,9 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from anywasm.abi.host import HostServices, StateStore
-from anywasm.core.artifact_cache import ArtifactCache, default_cache_folder
+from anywasm.core.artifact_cache import default_cache
 from anywasm.core.errors import AnyWasmError, ConfigError
 from anywasm.plugins.compiler import ModuleCompiler
+from anywasm.plugins.compiling import CompilerPool
 from anywasm.plugins.config import AppConfig, ListenerConfig, PluginConfig
 from anywasm.plugins.functions import FunctionService
 from anywasm.plugins.host import PluginHost
@@ -52,12 +53,17 @@ class Server:
     Args:
         config: What to serve.
         sockets: What the listeners accept from, by their names, where it is bound already.
+        compilers: Compile modules; the server's from now on. By default it makes them itself.
     """
 
     def __init__(
-        self, config: AppConfig, sockets: Mapping[str, Sequence[socket.socket]] | None = None
+        self,
+        config: AppConfig,
+        sockets: Mapping[str, Sequence[socket.socket]] | None = None,
+        compilers: CompilerPool | None = None,
     ) -> None:
         self.config = config
+        self._compilers = compilers or CompilerPool()
         self._sockets = sockets or {}
         self.router = FunctionRouter()
         self.service = FunctionService(self.router)
@@ -110,16 +116,29 @@ class Server:
                 loop.run_in_executor(self._executor, self._reload, reload)
 
         loop.add_signal_handler(signal.SIGHUP, hang_up)
+        # Whoever stops it while it starts need not wait for what a compiler may take.
+        hurrying = asyncio.create_task(self.hurry(stopping))
         try:
-            await self.start()
+            try:
+                await self.start()
+            except AnyWasmError:
+                if not stopping.is_set():
+                    raise
+                return
             if started is not None:
                 started(self)
             tell_manager("READY=1")
             await stopping.wait()
             _log.info("stopping: running requests have %.0f s", self.config.drain_timeout)
         finally:
+            hurrying.cancel()
             tell_manager("STOPPING=1")
             await self.stop()
+
+    async def hurry(self, stopping: asyncio.Event) -> None:
+        """Once that is set, let nothing more be compiled, so that a start ends at once."""
+        await stopping.wait()
+        self._compilers.close()
 
     async def start(self) -> None:
         """Load all plugins, then listen. Nothing is accepted before everything can be answered.
@@ -132,8 +151,7 @@ class Server:
         services = make_services(config, loop, self.clusters, self._stores, self.service.invoke)
         self._services = services
         home = LoopHome()
-        folder = default_cache_folder()
-        compiler = ModuleCompiler(None if folder is None else ArtifactCache(folder))
+        compiler = ModuleCompiler(default_cache(), self._compilers)
         filters = set(config.filter_names)
         host = PluginHost(services, compiler, filters=filters, filter_home=lambda: home)
         self.manager = PluginManager(host, config.drain_timeout)
@@ -235,6 +253,8 @@ class Server:
         loop = asyncio.get_running_loop()
         listeners = tuple(self.listeners.items())
         timeout = self.config.drain_timeout
+        # A change that is being compiled for would not serve any more.
+        self._compilers.close()
         steps: list[Awaitable[object]] = [item.drain(timeout, linger) for _, item in listeners]
         if self._watcher is not None:
             steps.append(loop.run_in_executor(None, self._watcher.close))

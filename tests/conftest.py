@@ -33,3 +33,17 @@ def _not_workers() -> Iterator[None]:
         for name in [name for name in os.environ if name.startswith("PYTEST_XDIST")]:
             patch.delenv(name)
         yield
+
+
+@pytest.fixture(scope="session")
+def nested_loops() -> bytes:
+    """A module of 60 KB that takes the compilers of wasmtime and wasmer more than a minute."""
+    depth = 20_000
+    body = b"\0" + b"\x03\x40" * depth + b"\x0b" * (depth + 1)
+
+    def sized(content: bytes) -> bytes:
+        size = len(content)  # three groups of seven bits hold it
+        return bytes((size & 0x7F | 0x80, size >> 7 & 0x7F | 0x80, size >> 14)) + content
+
+    types, functions = b"\1\4\1\x60\0\0", b"\3\2\1\0"
+    return b"\0asm\1\0\0\0" + types + functions + b"\x0a" + sized(b"\1" + sized(body))

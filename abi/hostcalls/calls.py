@@ -30,18 +30,22 @@ def _pairs(context: Context, function: str, data: bytes) -> tuple[Pair, ...] | N
         return None
 
 
-def _time_for(context: Context, milliseconds: int) -> float | None:
-    """The guest's own timeout, but no more than who waits has left.
+def _time_left(context: Context) -> float | None:
+    """What who waits has left, or None where nothing bounds that.
 
     A function's request has an end, and nobody would hear of an answer after it. A filter's has
     none here: as in Envoy its calls keep their own timeout, and the route's ends the stream.
     """
-    timeout = milliseconds / 1000 if milliseconds else None
     waiting = context.guest.entered or context
     if waiting.deadline == math.inf:
-        return timeout
-    left = max(0.0, waiting.deadline - time.monotonic())
-    return left if timeout is None else min(timeout, left)
+        return None
+    return max(0.0, waiting.deadline - time.monotonic())
+
+
+def _time_for(context: Context, milliseconds: int) -> float | None:
+    """The guest's own timeout, but no more than who waits has left."""
+    timeout, left = milliseconds / 1000 if milliseconds else None, _time_left(context)
+    return min((item for item in (timeout, left) if item is not None), default=None)
 
 
 @host_function("proxy_http_call", "data data data data u32 -> u32")
@@ -69,7 +73,8 @@ def _target(
     if pairs is None:
         return None
     try:
-        return GrpcTarget(upstream, service.decode(), method.decode(), pairs)
+        left = _time_left(context)
+        return GrpcTarget(upstream, service.decode(), method.decode(), pairs, left)
     except UnicodeDecodeError:
         return None
 
@@ -195,4 +200,5 @@ def redis_call(context: Context, upstream: bytes, query: bytes) -> int | Status:
     root = context.root
     if not isinstance(root, RootContext):
         return Status.BAD_ARGUMENT
-    return context.guest.callouts.redis_call(root, _cluster(upstream)[0], query)
+    cluster, left = _cluster(upstream)[0], _time_left(context)
+    return context.guest.callouts.redis_call(root, cluster, query, left)

@@ -9,10 +9,11 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, PlainValidator, field_validator, model_validator
 
 from anywasm.core.registry import known_engines
+from anywasm.plugins.compiling.limits import CompileLimits
 from anywasm.plugins.config.fetch import FetchConfig, ModuleUrl
 from anywasm.plugins.config.file_path import FilePath
 from anywasm.plugins.config.model import CrossCheckError, Model, Problem
-from anywasm.plugins.config.units import Size
+from anywasm.plugins.config.units import Size, Timeout
 
 
 def encode_configuration(value: object) -> bytes:
@@ -69,6 +70,10 @@ class VmConfig(Model):
     """How it is fetched from there."""
     max_module_bytes: Size = 64 * 1024 * 1024
     """What the module may be at most, from a file or a URL; there `fetch.max_bytes` counts, too."""
+    compile_timeout: Timeout = 60.0
+    """How long compiling the module may take."""
+    compile_memory: Size = 2 * 1024 * 1024 * 1024
+    """What the process that compiles it may have."""
     sha256: Annotated[str, _hexadecimal(64)] | None = None
     """Checksum that the module must have, hexadecimal."""
     md5: Annotated[str, _hexadecimal(32)] | None = None
@@ -79,6 +84,11 @@ class VmConfig(Model):
     """Environment variables of the guest."""
     configuration: GuestConfiguration = b""
     """What the guest reads in `proxy_on_vm_start`: text, or any value, sent as JSON."""
+
+    @property
+    def compile_limits(self) -> CompileLimits:
+        """What compiling the module may take."""
+        return CompileLimits(self.compile_timeout, self.compile_memory)
 
     @field_validator("engine")
     @classmethod

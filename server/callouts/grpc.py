@@ -52,23 +52,27 @@ class GrpcCalls:
     def call(
         self, target: GrpcTarget, message: bytes, timeout: float | None, events: GrpcEvents
     ) -> UnaryCall | None:
-        """Begin a unary call; `timeout` in seconds, None for the `GrpcService`'s, if any."""
+        """Begin a unary call; `timeout` in seconds, None for the `GrpcService`'s, if any.
+
+        What who waits has left bounds it in any case.
+        """
         upstream = self._upstream(target)
         if upstream is None:
             return None
-        limit = timeout or upstream.timeout
+        limit = _least(timeout or upstream.timeout, target.time_left)
         shared = self._loop, self._channels, self._running
         call = UnaryCall(message, *shared, upstream, target, limit, events)
         soon(self._loop, call.start)
         return call
 
     def stream(self, target: GrpcTarget, events: GrpcEvents) -> StreamCall | None:
-        """Open a stream; the `GrpcService`'s timeout bounds it as a whole."""
+        """Open a stream; the `GrpcService`'s timeout bounds it as a whole, and what is left."""
         upstream = self._upstream(target)
         if upstream is None:
             return None
         shared = self._loop, self._channels, self._running
-        stream = StreamCall(*shared, upstream, target, upstream.timeout, events)
+        limit = _least(upstream.timeout, target.time_left)
+        stream = StreamCall(*shared, upstream, target, limit, events)
         soon(self._loop, stream.start)
         return stream
 
@@ -98,3 +102,7 @@ class GrpcCalls:
         if self._running:
             await asyncio.wait(self._running)
         await self._channels.close()
+
+
+def _least(*limits: float | None) -> float | None:
+    return min((limit for limit in limits if limit is not None), default=None)

@@ -14,10 +14,13 @@ from anywasm.server.callouts.grpc_metadata import from_grpc, to_grpc
 from anywasm.server.callouts.grpc_service import GrpcUpstream
 from anywasm.server.callouts.loop import soon
 
+#: Seconds between two looks whether a guest has kept up with its stream.
+_PAUSE = 0.01
+
 _log = logging.getLogger("anywasm.server.callouts")
 
 # gRPC status codes.
-_OK, _RESOURCE_EXHAUSTED, _INTERNAL, _UNAVAILABLE = 0, 8, 13, 14
+_OK, _DEADLINE_EXCEEDED, _RESOURCE_EXHAUSTED, _INTERNAL, _UNAVAILABLE = 0, 4, 8, 13, 14
 
 
 class GrpcRun:
@@ -71,6 +74,9 @@ class GrpcRun:
             self._task.cancel()
 
     async def _run(self) -> None:
+        if self._timeout == 0:  # which grpcio takes for no limit at all
+            self._close(_DEADLINE_EXCEEDED, "no time is left")
+            return
         try:
             metadata = to_grpc((*self._upstream.metadata, *self._target.metadata))
             channel, judge = self._channels.open(self._upstream)
@@ -184,6 +190,10 @@ class StreamCall(GrpcRun):
             while (message := await call.read()) is not end:
                 if not self._cancelled:
                     self._events.on_message(message)
+                # What is not read holds the server up. The guest takes from it in another thread,
+                # and this is rare: a look now and then does.
+                while self._events.full and not self._cancelled:  # noqa: ASYNC110
+                    await asyncio.sleep(_PAUSE)
         except load_grpc().aio.AioRpcError:
             pass  # the status is asked for below
         status: int = (await call.code()).value[0]

@@ -93,6 +93,7 @@ class RedisCalls:
         on_response: Callable[[int, bytes], None],
         *,
         owner: str = "",
+        time_left: float | None = None,
     ) -> RedisCommand | None:
         """Send one command; None also where `query` is not exactly one RESP command."""
         server = self._settings.get((owner, cluster))
@@ -106,7 +107,7 @@ class RedisCalls:
             refusal = b"-ERR %b is not allowed on a connection that guests share\r\n" % name
             soon(self._loop, lambda: command.finish(OK, refusal))
         else:
-            soon(self._loop, lambda: client.send(command))
+            soon(self._loop, lambda: client.send(command, time_left))
         return command
 
     async def close(self) -> None:

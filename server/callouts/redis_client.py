@@ -59,8 +59,14 @@ class RedisClient:
         self._retry_at = 0.0
         self._retired = False
 
-    def send(self, command: RedisCommand) -> None:
-        """Send a command, now or once there is a connection."""
+    def send(self, command: RedisCommand, time_left: float | None = None) -> None:
+        """Send a command, now or once there is a connection.
+
+        Args:
+            command: The command.
+            time_left: Seconds after which it fails, if that is sooner than the settings' timeout.
+                The server is not held to that: it has not promised to be so quick.
+        """
         if command.done:
             return
         connection = self._connection
@@ -70,7 +76,11 @@ class RedisClient:
         ):
             command.finish(FAILED)
             return
-        command.expire_after(self.server.timeout or DEFAULT_TIMEOUT, self._expired)
+        timeout = self.server.timeout or DEFAULT_TIMEOUT
+        if time_left is None or time_left >= timeout:
+            command.expire_after(timeout, self._expired)
+        else:
+            command.expire_after(time_left, lambda late: late.finish(FAILED))
         if connection is not None:
             connection.send(command)
         elif self._connecting is not None:

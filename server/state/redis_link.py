@@ -50,6 +50,7 @@ class RedisLink:
             from redis.connection import parse_url
             from redis.retry import Retry
 
+            from anywasm.server.state.redis_deadline import with_deadline
             from anywasm.server.state.redis_wire import RedisWire
         except ImportError:
             raise ConfigError(
@@ -57,7 +58,6 @@ class RedisLink:
                 "pip install 'anywasm[redis]'"
             ) from None
         self.errors = redis.exceptions
-        self._redis = redis
         self._wire = RedisWire
         self._what = what
         self._timeout = options.timeout
@@ -74,6 +74,7 @@ class RedisLink:
                 "retry": Retry(NoBackoff(), 0),
             }
             self.connection(self._timeout)
+            self._deadlined = with_deadline(self._class)
         except (ValueError, TypeError, redis.RedisError):
             # Not the reason: the parser's words may repeat a part of the password.
             raise ConfigError(
@@ -88,7 +89,6 @@ class RedisLink:
 
         Args:
             timeout: Seconds for all of it, connecting included; the link's own when that is less.
-                A server that stops in the middle of an answer may take it twice.
             work: Called with what sends a command and returns the answer.
             again: Whether it may be done a second time, when the connection broke the first time.
 
@@ -181,10 +181,7 @@ class RedisLink:
             if not sure or wire.alive:
                 return wire
             wire.close()
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise self._redis.TimeoutError
-        return self._wire(self.connection(left))
+        return self._wire(self._deadlined(**self._settings), deadline)
 
     def _disconnect(self) -> None:
         while self._idle:

@@ -24,24 +24,29 @@ class RedisWire:
     goes on where hiredis is missing.
 
     Args:
-        connection: A connection of redis-py for RESP2, without `decode_responses`. It is connected
-            here, in its own timeouts.
+        connection: A connection of redis-py for RESP2, without `decode_responses`, of a class that
+            `with_deadline` made. It is connected here.
+        deadline: The `time.monotonic` second by which it must be.
 
     Raises:
         redis.RedisError: When that fails.
         OSError: Likewise.
     """
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, deadline: float) -> None:
         self._connection = connection
+        connection.deadline = deadline
         self._socket: Any = None
         try:
             connection.connect()
+        except TimeoutError:
+            connection.disconnect()
+            raise redis.TimeoutError from None
         except BaseException:
             connection.disconnect()
             raise
         if hiredis is not None:
-            self._socket = getattr(connection, "_sock", None)
+            self._socket = getattr(getattr(connection, "_sock", None), "raw", None)
             self._reader = hiredis.Reader(
                 protocolError=redis.InvalidResponse,
                 replyError=DefaultParser.parse_error,
@@ -64,8 +69,10 @@ class RedisWire:
         if socket is None:
             return self._ask_slowly(deadline, command)
         try:
-            socket.settimeout(_left(deadline))
-            socket.sendall(hiredis.pack_command(command))
+            rest = memoryview(hiredis.pack_command(command))
+            while rest:
+                socket.settimeout(_left(deadline))
+                rest = rest[socket.send(rest) :]
             while (answer := self._reader.gets()) is self:
                 socket.settimeout(_left(deadline))
                 piece = socket.recv(_PIECE)
@@ -82,9 +89,8 @@ class RedisWire:
 
     def _ask_slowly(self, deadline: float, command: tuple[Any, ...]) -> Any:
         connection = self._connection
+        connection.deadline = deadline
         connection.send_command(*command)
-        if not connection.can_read(timeout=_left(deadline)):
-            raise redis.TimeoutError
         return connection.read_response()
 
     @property

@@ -85,7 +85,8 @@ class Supervisor:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hang_up.set)
         reloading: asyncio.Task[None] | None = None
         try:
-            await self.start()
+            if not await self._start_unless(stopping):
+                return
             if started is not None:
                 started(self)
             tell_manager("READY=1")
@@ -98,6 +99,21 @@ class Supervisor:
                 reloading.cancel()
                 await asyncio.wait([reloading])
             await self.stop()
+
+    async def _start_unless(self, stopping: asyncio.Event) -> bool:
+        """Start; False where that was given up since it is to stop."""
+        starting = asyncio.ensure_future(self.start())
+        told = asyncio.ensure_future(stopping.wait())
+        try:
+            await asyncio.wait((starting, told), return_when=asyncio.FIRST_COMPLETED)
+            if not starting.done():
+                starting.cancel()
+                await asyncio.wait((starting,))
+                return False
+            await starting
+            return True
+        finally:
+            told.cancel()
 
     async def start(self) -> None:
         """Listen, start the workers and wait until all of them serve.

@@ -79,6 +79,7 @@ class Worker:
         # The supervisor has the management API.
         config = given.config.model_copy(update={"management": None})
         self._server = Server(config, given.open_sockets())
+        hurrying = asyncio.create_task(self._server.hurry(self._stopping))
         try:
             try:
                 await self._server.start()
@@ -91,6 +92,7 @@ class Worker:
                 channel.tell("ready", await self._plugins(None))
             await self._stopping.wait()
         finally:
+            hurrying.cancel()
             await self._server.stop(self._linger)
             channel.closed.remove_done_callback(self._orphaned)
         with suppress(AnyWasmError, asyncio.TimeoutError):

@@ -133,9 +133,9 @@ class ServerProcess:
 
     @property
     def workers(self) -> list[int]:
-        """The ids of its child processes."""
+        """The ids of its workers; what compiles for it comes and goes."""
         assert self._process is not None
-        return list(_children(self._process.pid))
+        return [pid for pid in _children(self._process.pid) if _is_worker(pid)]
 
     def holdings(self) -> Holdings:
         """What it and its workers hold now."""
@@ -157,6 +157,12 @@ def _children(pid: int) -> Iterator[int]:
         for task in (_PROC / str(pid) / "task").iterdir():
             for child in (task / "children").read_text().split():
                 yield int(child)
+
+
+def _is_worker(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        return b"worker" in (_PROC / str(pid) / "cmdline").read_bytes().split(b"\0")
+    return False
 
 
 def _memory(pid: int) -> int:

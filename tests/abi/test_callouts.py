@@ -63,9 +63,11 @@ class Upstream:
         self.begun: list[Any] = []
         self.calls: list[Call] = []
         self.servers: list[RedisServer] = []
+        self.time_left: float | None = None
 
-    def call(self, *args: Any, owner: str = "") -> Call | None:
+    def call(self, *args: Any, owner: str = "", time_left: float | None = None) -> Call | None:
         *what, callback = args
+        self.time_left = time_left
         if "missing" in (what[0], getattr(what[0], "cluster", "")):
             return None
         self.begun.append(tuple(what) if len(what) > 1 else what[0])
@@ -176,6 +178,30 @@ def test_the_bytes_that_calls_hold_are_bounded(
     assert caller.tell(CALL, "up", HEAD, "b" * 500, "", 0) == 10
     upstream.calls[0].answer(RESPONSE)
     assert caller.tell(CALL, "up", HEAD, "b" * 500, "", 0) == (8,)
+
+
+def test_the_bytes_of_answers_that_wait_are_bounded(
+    scripted: Callable[..., Any], upstream: Upstream
+) -> None:
+    script = f"configure {HTTP}\nconfigure {HTTP}\nconfigure {HTTP}"
+    guest = scripted(script, http=upstream, limits=AbiLimits(calls_bytes=1000))
+    guest.start()
+    guest.said()
+    jobs: list[Callable[[], None]] = []
+    guest.guest.poster = jobs.append  # as while the guest is busy
+    big = HttpCallResponse(((b":status", b"200"),), b"b" * 600)
+    for call in upstream.calls[:2]:
+        call.answer(big)
+    for job in jobs:
+        job()
+    too_much = len(b"too much waits for the guest")
+    assert guest.said() == [
+        "http_call_response 1 4 1 600 0",
+        f"http_call_response 1 8 3 {too_much} 0",
+    ]
+    upstream.calls[2].answer(big)  # there is room again
+    jobs[-1]()
+    assert guest.said() == ["http_call_response 1 12 1 600 0"]
 
 
 # --- answers -------------------------------------------------------------------------------------
@@ -410,6 +436,15 @@ def redis(probing: Callable[..., Any], upstream: Upstream) -> Any:
         " (i32.const 99) (i32.const 272) (i32.const 276))))",
         redis=upstream,
     )
+
+
+def test_redis_is_told_what_who_waits_has_left(redis: Any, upstream: Upstream) -> None:
+    stream = redis.guest.create_stream(redis.root, deadline=time.monotonic() + 5)
+    redis.tell(REDIS, "cache", PING, context=stream)
+    assert upstream.time_left is not None
+    assert 0 < upstream.time_left <= 5
+    redis.tell(REDIS, "cache", PING, context=redis.root)
+    assert upstream.time_left is None
 
 
 def test_redis_is_set_up_with_a_database(redis: Any, upstream: Upstream) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -79,6 +81,7 @@ def caller(probing: Callable[..., Any], server: Server) -> Any:
 
 
 def test_calls_are_passed_on_and_ids_tell_their_kind(caller: Any, server: Server) -> None:
+    caller.stream.deadline = math.inf  # as a filter's
     assert caller.tell(CALL, b"\x0a\x00", "svc", "m", META, "hello", 1500) == (5,)
     assert caller.tell(STREAM, "up", "svc", "m", "") == (6,)
     assert caller.tell(CALL, "up", "svc", "m", "", "", 0) == (9,)
@@ -92,6 +95,16 @@ def test_calls_are_passed_on_and_ids_tell_their_kind(caller: Any, server: Server
         (target,),
         (target, b"", None),
     ]
+
+
+def test_calls_and_streams_are_told_what_who_waits_has_left(caller: Any, server: Server) -> None:
+    stream = caller.guest.create_stream(caller.root, deadline=time.monotonic() + 5)
+    for context in (stream, caller.root):
+        caller.tell(CALL, "up", "svc", "m", "", "", 0, context=context)
+        caller.tell(STREAM, "up", "svc", "m", "", context=context)
+    call, opened, *of_root = (target.time_left for target, *_ in server.begun)
+    assert 0 < opened <= call <= 5
+    assert of_root == [None, None]
 
 
 @pytest.mark.parametrize("name", [CALL, STREAM])
@@ -187,6 +200,36 @@ def test_what_streams_have_not_sent_is_bounded(probing: Callable[..., Any], serv
     assert sent.count(0) == 5 * (1000 + MESSAGE_COST) // MESSAGE_COST
     assert caller.tell("proxy_grpc_cancel", streams[1]) == 0
     assert caller.tell("proxy_grpc_send", streams[0], "x" * 5000, 1) == 0
+
+
+def test_what_waits_for_the_guest_is_bounded(scripted: Callable[..., Any], server: Server) -> None:
+    most = 2 * (1000 + MESSAGE_COST)
+    script = f"configure {OPEN}\nconfigure {UNARY}\nconfigure {UNARY}"
+    guest = scripted(script, grpc=server, limits=AbiLimits(calls_bytes=most))
+    guest.start()
+    guest.said()
+    jobs: list[Callable[[], None]] = []
+    guest.guest.poster = jobs.append  # as while the guest is busy
+    stream, first, second = (run.events for run in server.runs)
+    stream.on_message(b"m" * 1000)
+    first.on_message(b"m" * 1000)
+    assert not stream.full
+    # A unary call fails; of a stream no more is read, but what was read is delivered.
+    second.on_message(b"m")
+    stream.on_message(b"m")
+    assert stream.full
+    for job in jobs:
+        job()
+    assert guest.said() == [
+        "grpc_receive 1 6 1000",
+        "grpc_receive 1 5 1000",
+        "grpc_close 1 9 8",
+        "grpc_receive 1 6 1",
+    ]
+    assert not stream.full
+    first.on_message(b"late")
+    jobs[-1]()
+    assert guest.guest.callouts.inbox.put(1, most)
 
 
 @pytest.mark.parametrize("name", ["proxy_grpc_close", "proxy_grpc_cancel"])

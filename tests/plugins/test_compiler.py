@@ -13,6 +13,7 @@ from anywasm.core.artifact_cache import ArtifactCache
 from anywasm.core.module import Module
 from anywasm.core.registry import get_wasm_engine
 from anywasm.plugins.compiler import ModuleCompiler
+from anywasm.plugins.compiling import CompileLimits
 from anywasm.plugins.config import PluginConfig
 from anywasm.plugins.errors import PluginLoadError
 from anywasm.plugins.preload import preload
@@ -61,7 +62,7 @@ def test_all_who_want_it_meet(engine: str, source: ModuleSource, compiled: list[
 
     def work() -> None:
         barrier.wait()
-        found.append(compiler.compile(engine, source))
+        found.append(compiler.compile(engine, source, CompileLimits()))
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -76,8 +77,8 @@ def test_the_next_process_does_not_compile(
     engine: str, source: ModuleSource, compiled: list[bytes], tmp_path: Path
 ) -> None:
     cache = ArtifactCache(tmp_path / "artifacts")
-    first = ModuleCompiler(cache).compile(engine, source)
-    second = ModuleCompiler(cache).compile(engine, source)
+    first = ModuleCompiler(cache).compile(engine, source, CompileLimits())
+    second = ModuleCompiler(cache).compile(engine, source, CompileLimits())
     assert first is not second
     assert first.exports == second.exports
     assert len(compiled) == (1 if first.vm.capabilities.serialize else 2)
@@ -88,7 +89,7 @@ def test_what_is_refused_is_not_kept(engine: str, source: ModuleSource, tmp_path
     cache = ArtifactCache(tmp_path / "artifacts")
     broken = ModuleSource(source.place, WASM + b"\x01", "0" * 64)
     with pytest.raises(PluginLoadError, match=source.place):
-        ModuleCompiler(cache).compile(engine, broken)
+        ModuleCompiler(cache).compile(engine, broken, CompileLimits())
     assert cache.entries() == []
 
 
@@ -110,5 +111,5 @@ def test_several_are_compiled_before_they_start(
     assert sorted(compiled) == sorted([WASM, other, b"\0"])
     assert "modules: 3 of 3 ready" in caplog.text
     for each in configs[:3]:
-        assert compiler.compile(engine, read_source(each.vm_config)) in modules
+        assert compiler.compile(engine, read_source(each.vm_config), CompileLimits()) in modules
     assert len(compiled) == 3

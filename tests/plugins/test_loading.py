@@ -16,6 +16,7 @@ import pytest
 from anywasm.core.errors import ClosedError
 from anywasm.core.registry import get_wasm_engine
 from anywasm.plugins.compiler import ModuleCompiler
+from anywasm.plugins.compiling import CompileLimits
 from anywasm.plugins.config import VmConfig
 from anywasm.plugins.errors import PluginLoadError
 from anywasm.plugins.home import OwnThread
@@ -89,16 +90,18 @@ def test_a_module_is_compiled_once_also_by_many_threads(
     compiler = ModuleCompiler()
     same, other = source(make_guest("same")), source(make_guest("other"))
     with ThreadPoolExecutor(8) as pool:
-        modules = list(pool.map(lambda m: compiler.compile("wasmtime", m), [same, other] * 16))
+        modules = list(
+            pool.map(lambda m: compiler.compile("wasmtime", m, CompileLimits()), [same, other] * 16)
+        )
     assert len(compiled) == 2
     assert len(set(map(id, modules))) == 2
-    assert compiler.compile("wasmtime", same) is modules[0]
+    assert compiler.compile("wasmtime", same, CompileLimits()) is modules[0]
 
 
 def test_a_module_that_nobody_uses_is_forgotten(make_guest: Callable[..., bytes]) -> None:
     compiler = ModuleCompiler()
     wanted = source(make_guest("forgotten"))
-    module = weakref.ref(compiler.compile("wasmtime", wanted))
+    module = weakref.ref(compiler.compile("wasmtime", wanted, CompileLimits()))
     gc.collect()
     assert module() is None
     assert not compiler._modules
@@ -109,9 +112,9 @@ def test_a_failure_is_not_kept(make_guest: Callable[..., bytes]) -> None:
     compiler = ModuleCompiler()
     for _ in range(2):
         with pytest.raises(PluginLoadError, match=r"the module m\.wasm: "):
-            compiler.compile("wasmtime", source(b"\0asm\1\0\0\0junk"))
+            compiler.compile("wasmtime", source(b"\0asm\1\0\0\0junk"), CompileLimits())
     with pytest.raises(PluginLoadError, match="unknown WebAssembly engine 'none'"):
-        compiler.compile("none", source(b"x"))
+        compiler.compile("none", source(b"x"), CompileLimits())
     assert not compiler._locks
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from anywasm.testing.reloads import report, run
 
 
-def test_changes_under_load_lose_nothing_and_leave_nothing() -> None:
-    outcome = run(24, "wasmtime", connections=2)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_changes_under_load_lose_nothing_and_leave_nothing(workers: int) -> None:
+    outcome = run(24, "wasmtime", connections=2, workers=workers)
     assert outcome.good, report(outcome)
     assert set(outcome.reloads) == {
         "configuration",

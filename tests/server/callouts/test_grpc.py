@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,7 @@ class Events:
 
     def __init__(self, box: Any) -> None:
         self.box = box
+        self.full = False
 
     def on_initial_metadata(self, metadata: Any) -> None:
         self.box.put("initial", dict(metadata))
@@ -193,9 +195,25 @@ def test_a_unary_failure_is_a_close(calls: GrpcCalls, service: Service, events: 
 
 
 def test_a_deadline_ends_it(calls: GrpcCalls, service: Service, events: Events) -> None:
-    calls.call(target("slow"), b"", 0.1, events)
+    calls.call(target("echo"), b"", 10.0, events)  # connects, which counts into the time
+    assert events.get() == ("message", b"!")
+    calls.call(target("slow"), b"", 0.5, events)
     assert events.get()[:2] == ("close", 4)
     assert service.handlers.ended.wait(10)
+
+
+@pytest.mark.parametrize("timeout", [None, 60.0])
+def test_what_is_left_ends_it_however_long_its_own_timeout(
+    calls: GrpcCalls, service: Service, events: Events, timeout: float | None
+) -> None:
+    calls.call(replace(target("slow"), time_left=0.1), b"", timeout, events)
+    assert events.get()[:2] == ("close", 4)
+    calls.stream(replace(target("hold"), time_left=0.1), events)
+    while (event := events.get())[0] != "close":
+        pass
+    assert event[1] == 4
+    calls.call(replace(target("echo"), time_left=0.0), b"", timeout, events)
+    assert events.get()[:2] == ("close", 4)
 
 
 def test_big_messages_pass_and_too_big_ones_do_not(
@@ -377,14 +395,28 @@ def test_a_stream_tells_what_waits_until_somebody_reads_it(
     assert stream is not None
     assert events.get() == ("initial", {})
     size = MAX // 2
-    for _ in range(20):
+    for _ in range(40):
         stream.send(bytes(size), False)
     stream.half_close()
-    assert stream.unsent > 15 * size  # but for what is in buffers on the way
+    assert stream.unsent > 10 * size  # but for what is in buffers on the way
     service.handlers.ended.set()
     assert [event[0] for event in events.until_close()] == ["message", "trailing", "close"]
     assert stream.unsent == 0
-    assert [len(message) for message in service.handlers.received] == [size] * 20
+    assert [len(message) for message in service.handlers.received] == [size] * 40
+
+
+def test_a_stream_is_not_read_while_too_much_waits(
+    calls: GrpcCalls, service: Service, events: Events
+) -> None:
+    events.full = True
+    calls.stream(target("count"), events)
+    assert events.get()[0] == "initial"
+    assert events.get() == ("message", b"0")
+    calls.call(target("echo"), b"", 10.0, events)  # others go on
+    assert events.get() == ("message", b"!")
+    events.full = False
+    messages = [event[1] for event in events.until_close() if event[0] == "message"]
+    assert messages == [b"%d" % number for number in range(1, 100)]
 
 
 # --- upstreams -----------------------------------------------------------------------------------

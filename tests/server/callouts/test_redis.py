@@ -256,6 +256,25 @@ def test_a_server_that_hangs_is_left(
     assert box.empty
 
 
+def test_who_has_less_time_hears_sooner_and_the_connection_stays(
+    calls: RedisCalls, ask: Ask, server: Any, kit: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert calls.configure(settings(timeout=60.0))
+    assert ask("SET", "k", "v") == (0, b"+OK\r\n")
+    server.pause()
+    hasty, patient = kit.Mailbox(), kit.Mailbox()
+    query = command("GET", "k")
+    calls.call("redis", query, lambda *told: patient.put(told), time_left=3600.0)
+    calls.call("redis", query, lambda *told: hasty.put(told), time_left=0.1)
+    assert hasty.get() == FAILED
+    assert patient.empty
+    server.resume()
+    assert patient.get() == (0, b"$1\r\nv\r\n")
+    assert ask("GET", "k") == (0, b"$1\r\nv\r\n")
+    assert hasty.empty
+    assert "was left" not in caplog.text
+
+
 def test_a_late_answer_goes_to_nobody_else(
     calls: RedisCalls, clusters: UpstreamClusters, looping: Any, kit: Any
 ) -> None:

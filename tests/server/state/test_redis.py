@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -184,6 +187,45 @@ def test_a_server_that_hangs_ends_in_an_error_and_may_come_back(
     # An answer that came too late must not be taken for that of the next read.
     assert store.get(b"other", 5) is None
     assert store.get(b"key", 5) == b"value"
+
+
+class Trickle:
+    """A server that answers the command of that name with a byte now and then, without an end."""
+
+    def __init__(self, slow: bytes) -> None:
+        self._slow = slow
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        with contextlib.suppress(OSError):
+            connection, _ = self._listener.accept()
+            with connection:
+                while self._slow not in (asked := connection.recv(1000)):
+                    connection.sendall(b"+OK\r\n" * asked.count(b"*"))
+                connection.sendall(b"+")
+                while True:
+                    connection.sendall(b"x")
+                    time.sleep(0.01)
+
+    def close(self) -> None:
+        self._listener.close()
+        self._thread.join()
+
+
+@pytest.mark.parametrize("hiredis", [True, False], ids=["hiredis", "redis-py"])
+@pytest.mark.parametrize("slow", [b"GET", b"AUTH"])
+def test_a_server_that_never_comes_to_an_end_is_left(
+    open_redis: Open, monkeypatch: pytest.MonkeyPatch, slow: bytes, hiredis: bool
+) -> None:
+    if not hiredis:
+        monkeypatch.setattr("anywasm.server.state.redis_wire.hiredis", None)
+    with contextlib.closing(Trickle(slow)) as server:
+        store = open_redis(f"redis://:pass@127.0.0.1:{server.port}", timeout="60s")
+        with pytest.raises(StateStoreError, match="took too long"):
+            store.get(b"key", 0.3)
 
 
 def test_the_stores_own_timeout_holds_where_the_caller_has_more_time(

@@ -89,8 +89,37 @@ class Counting(Pid):
                 continue
             return self.respond(200, (), b"%d %d" % (os.getpid(), total))
 
+class Queueing(Pid):
+    """Puts what it is asked for into a queue, and writes down which process took it out."""
+    host_functions = (
+        *Pid.host_functions,
+        "proxy_register_shared_queue",
+        "proxy_enqueue_shared_queue",
+        "proxy_dequeue_shared_queue",
+    )
+
+    @export("->")
+    def proxy_get_id(self):
+        self.replace_buffer(BufferType.FOREIGN_FUNCTION_ARGUMENTS, b"queueing")
+
+    @export("i32 i32 -> i32")
+    def proxy_on_configure(self, context, size):
+        self.queue = self.call("proxy_register_shared_queue", b"jobs")
+        return 1
+
+    @export("i32 i32 i32 -> i32")
+    def proxy_on_request_headers(self, context, count, end):
+        self.call("proxy_enqueue_shared_queue", self.queue, b"%d" % os.getpid())
+        return self.respond(200, (), b"%d" % os.getpid())
+
+    @export("i32 i32 ->")
+    def proxy_on_queue_ready(self, context, token):
+        item = self.call("proxy_dequeue_shared_queue", token)
+        with open("taken out", "a") as file:
+            file.write("%s %d %d\\n" % (item.decode(), os.getpid(), token == self.queue))
+
 def setup():
-    for guest in (Pid, Slow, Picky, Crashing, Counting):
+    for guest in (Pid, Slow, Picky, Crashing, Counting, Queueing):
         register_guest(guest.__name__.lower(), guest)
 '''
 

@@ -36,6 +36,22 @@ def test_all_workers_refuse_alike(serving: Any, tools: Any) -> None:
     assert (status, list(body)) == (200, ["unchanged"])
 
 
+def test_a_module_that_takes_too_long_to_compile_is_refused_while_all_serve(
+    serving: Any, tools: Any, nested_loops: bytes
+) -> None:
+    server = serving("pid")
+    path = tools.folder / "hostile.wasm"
+    path.write_bytes(nested_loops)
+    vm_config = {"engine": "wasmtime", "path": str(path), "compile_timeout": "2s"}
+    with tools.load(server) as load:
+        status, body = server.manage("/wasm/install", {"name": "x", "vm_config": vm_config})
+        load.wait()
+    assert status == 422
+    assert "vm_config.compile_timeout" in body["error"]
+    assert (load.bad, load.broken, load.refused) == ([], [], 0)
+    assert [plugin["name"] for plugin in server.manage("/wasm/list")[1]["plugins"]] == ["pid"]
+
+
 def test_what_one_worker_cannot_do_none_does(serving: Any, tools: Any) -> None:
     server = serving("pid")
     status, body = server.manage("/wasm/install", tools.plugin("picky"))

@@ -141,12 +141,16 @@ class HalfStage(Sink):
         action = stage.call(callback, (len(headers.pairs), 1 if end_stream else 0))
         if action is None:
             return
-        if action != _CONTINUE or self._queue or self._held is not held or context.continued:
+        if action != _CONTINUE or self._queue or context.continued or not self._holds(held):
             self._returned(self._after_headers, action)
             return
         self.busy = False
         self._held = context.maps[direction.headers] = None
         self._sink.headers(headers, end_stream)
+
+    def _holds(self, held: tuple[HeaderMap, bool]) -> bool:
+        """Whether these headers are held still: what the guest injects lets go of them."""
+        return self._held is held
 
     def _began(self, headers: HeaderMap, end_stream: bool) -> None:
         self.busy = False

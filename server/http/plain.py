@@ -41,8 +41,8 @@ def parse_plain(data: bytes, max_headers: int) -> tuple[bytes, bytes, Headers] |
     if (
         not 0 < count <= max_headers
         or data[-4:] != b"\r\n\r\n"
-        # Every line but the first and the last is a header, and all controls are line ends.
-        or data.count(b"\n") != count + 2
+        # Every line but the first and the last is a header, and all controls are whole line ends.
+        or data.count(b"\r\n") != count + 2
         or len(data.translate(None, _CONTROLS)) != len(data) - 2 * count - 4
         # Whitespace around a value, which would have to be removed. (`in` is slower for bytes: it
         # looks for a number first.)

@@ -70,6 +70,8 @@ def heads(draw: st.DrawFn) -> bytes:
 @example(b"GET / HTTP/1.1\r\nHost: h\r\nAccept\r\n\r\n")
 @example(b"GET / HTTP/1.1\r\nHost: h\r\n folded: x\r\n\r\n")
 @example(b"GET / HTTP/1.1\r\nHost: h\r\nX-Host: i\r\nHOST: j\r\n\r\n")
+@example(b"GET / HTTP/1.1\rjunk\nHost: h\r\n\r\n")
+@example(b"GET / HTTP/1.1\r\nHost: h\r\nA: b\rjunk\nC: d\r\n\r\n")
 def test_what_is_plain_is_the_same_to_llhttp(data: bytes) -> None:
     plain = parse_plain(data, HttpLimits().max_headers)
     if plain is None:

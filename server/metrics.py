@@ -224,12 +224,13 @@ class _ListenerCollector(Collector):
         for name, listener in self._listeners.items():
             active.add_metric((name,), listener.connections_active)
         yield active
+        counters = {name: listener.counters for name, listener in self._listeners.items()}
         for field in Counters.__slots__:
             total = CounterMetricFamily(
                 f"anywasm_listener_{field}",
                 f"{field.replace('_', ' ').capitalize()} since the start.",
                 labels=labels,
             )
-            for name, listener in self._listeners.items():
-                total.add_metric((name,), getattr(listener.counters, field))
+            for name, counted in counters.items():
+                total.add_metric((name,), getattr(counted, field))
             yield total

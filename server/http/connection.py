@@ -11,8 +11,9 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
+from anywasm.server.http.codec import parse_plain, plain_exchange
 from anywasm.server.http.errors import ExchangeStateError, ProtocolError
-from anywasm.server.http.exchange import HttpExchange
+from anywasm.server.http.exchange import COMPLETE, END_FAILED, OPEN, HttpExchange
 from anywasm.server.http.fields import error_response
 from anywasm.server.http.parser import RequestParser
 from anywasm.server.http.watch import Phase, Watch
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from anywasm.server.http.parser import Event
-    from anywasm.server.http.request import Headers
     from anywasm.server.http.state import ListenerState
 
 log = logging.getLogger("anywasm.server.http")
@@ -50,6 +50,8 @@ class HttpConnection(asyncio.Protocol):
         client: The address alone, as headers tell it.
         local_address: The server's address and port; None on a Unix socket.
         is_tls: Whether the transport is encrypted.
+        bytes_received: Bytes read, before parsing.
+        bytes_sent: Bytes given to the transport.
     """
 
     __slots__ = (
@@ -60,15 +62,19 @@ class HttpConnection(asyncio.Protocol):
         "_events",
         "_factory",
         "_held",
+        "_max_headers",
+        "_most_plain",
         "_parser",
         "_pumping",
         "_reading",
-        "_received",
-        "_sent",
+        "_seen",
         "_stash",
         "_transport",
         "_watch",
+        "_write",
         "_writelines",
+        "bytes_received",
+        "bytes_sent",
         "client",
         "current",
         "id",
@@ -80,6 +86,7 @@ class HttpConnection(asyncio.Protocol):
     )
 
     _transport: asyncio.Transport
+    _write: Callable[[bytes], None]
     _writelines: Callable[[Iterable[bytes]], None]
 
     def __init__(self, shared: ListenerState) -> None:
@@ -89,7 +96,11 @@ class HttpConnection(asyncio.Protocol):
         self._factory = shared.factory
         self.current: HttpExchange | None = None
         self.write_paused = False
-        self._parser = RequestParser(shared.limits, partial(HttpExchange, self))
+        limits = shared.limits
+        self._parser = RequestParser(limits, partial(HttpExchange, self))
+        self._max_headers = limits.max_headers
+        # Larger ones may be good requests, too.
+        self._most_plain = min(limits.max_header_bytes, limits.max_target_bytes)
         self._events = self._parser.events
         self._stash: deque[bytes] = deque()
         self._delivering = False  # the body of the latest request has not been delivered whole
@@ -97,9 +108,10 @@ class HttpConnection(asyncio.Protocol):
         self._held = False
         self._reading = True
         self._closing = False
-        self._sent = 0
-        self._received = self._answered = False  # since the last sweep
-        self._watch = Watch(shared.limits)
+        self.bytes_received = self.bytes_sent = 0
+        self._seen = 0  # the bytes received at the last sweep
+        self._answered = False  # since then
+        self._watch = Watch(limits)
 
     # --- called by the transport ------------------------------------------------------------------
 
@@ -109,6 +121,7 @@ class HttpConnection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         limits = self.shared.limits
         self._transport.set_write_buffer_limits(high=limits.high_water, low=limits.low_water)
+        self._write = self._transport.write
         self._writelines = writelines_of(self._transport)
         self.peer_address = _address(transport.get_extra_info("peername"))
         self.client = None if self.peer_address is None else self.peer_address[0].encode()
@@ -121,14 +134,37 @@ class HttpConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse and deliver what the client sent."""
-        self._counters.bytes_received += len(data)
+        self.bytes_received += len(data)
         if self._closing:
             return
-        self._received = True
-        if self.current is None and not (self._events or self._pumping or self.write_paused):
-            found = self._parser.plain(data)
+        # A plain request, which no other is before, is answered without llhttp and a pump.
+        if (
+            self.current is None
+            and self._parser.between
+            and len(data) <= self._most_plain
+            and not (self._events or self._stash or self._pumping or self.write_paused)
+        ):
+            found = parse_plain(data, self._max_headers)
             if found is not None:
-                self._serve(*found)
+                method, target, headers, body = found
+                shared = self.shared
+                if (
+                    shared.at_once is not None
+                    and method == b"GET"
+                    and not (body or shared.draining)
+                ):
+                    answer = shared.at_once(target, headers)
+                    if answer is not None:
+                        self._counters.exchanges += 1
+                        self._answered = True
+                        self.write(answer)
+                        return
+                exchange = plain_exchange(HttpExchange, self, method, target, headers, body)
+                if body:
+                    self._events += (exchange, body, [])
+                    self._pump()
+                else:
+                    self._open(exchange)
                 return
         if self._stash or len(data) > _SLICE:
             self._stash.extend(data[at : at + _SLICE] for at in range(0, len(data), _SLICE))
@@ -187,17 +223,34 @@ class HttpConnection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Hand bytes of the response to the transport."""
-        size = len(data)
-        self._counters.bytes_sent += size
-        self._sent += size
-        self._transport.write(data)
+        self.bytes_sent += len(data)
+        self._write(data)
+
+    def write_last(self, exchange: HttpExchange, data: bytes, close: bool) -> None:
+        """Hand over the last bytes of a response; as `write` and `exchange_done`, in one call."""
+        self.bytes_sent += len(data)
+        self._write(data)
+        if self.current is not exchange:
+            return
+        if close or self._events or not (exchange.received and self._reading):
+            self.exchange_done(exchange, close, None)
+            return
+        self.current = None
+        self._held = False
+        self._answered = True
+        exchange.state = COMPLETE
+        handler = exchange.handler
+        exchange.handler = None
+        if handler is not None:
+            try:
+                handler.on_complete()
+            except Exception:
+                log.exception(END_FAILED)
 
     def writelines(self, pieces: Iterable[bytes]) -> None:
         """Hand several pieces to the transport, without joining them where it can do so."""
         pieces = tuple(pieces)
-        size = sum(map(len, pieces))
-        self._counters.bytes_sent += size
-        self._sent += size
+        self.bytes_sent += sum(map(len, pieces))
         self._writelines(pieces)
 
     def hold(self, held: bool) -> None:
@@ -281,10 +334,10 @@ class HttpConnection(asyncio.Protocol):
         """Enforce the timeouts; called every `HttpLimits.sweep_interval` with the loop's time."""
         unsent = self._transport.get_write_buffer_size()
         phase = self._phase(unsent)
-        received, self._received = self._received, False
+        received, self._seen = self.bytes_received != self._seen, self.bytes_received
         answered, self._answered = self._answered, False
         if not self._watch.overdue(
-            now, phase, received=received, answered=answered, flushed=self._sent - unsent
+            now, phase, received=received, answered=answered, flushed=self.bytes_sent - unsent
         ):
             return
         if phase is Phase.IDLE:
@@ -343,30 +396,25 @@ class HttpConnection(asyncio.Protocol):
         if not self._pumping and not self._closing:
             asyncio.get_running_loop().call_soon(self._pump)
 
-    def _serve(self, method: bytes, target: bytes, headers: Headers) -> None:
-        """Answer a plain request, which no other is before."""
-        shared = self.shared
-        if shared.at_once is not None and method == b"GET" and not shared.draining:
-            answer = shared.at_once(target, headers)
-            if answer is not None:
-                self._counters.exchanges += 1
-                self._answered = True
-                self.write(answer)
-                return
-        self._dispatch(HttpExchange(self, method, target, "1.1", headers, True, None, False, False))
+    def _open(self, exchange: HttpExchange) -> None:
+        """Give a request to its handler."""
+        self.current = exchange
+        self._delivering = has_body = exchange.has_body
+        self._counters.exchanges += 1
+        try:
+            exchange.handler = handler = self._factory(exchange)
+            exchange.state = OPEN
+            handler.on_request_headers(not has_body)
+            if exchange.expect_continue:
+                exchange.send_continue()
+        except Exception:
+            self._handler_failed()
 
     def _dispatch(self, event: Event) -> None:
+        if isinstance(event, HttpExchange):
+            self._open(event)
+            return
         try:
-            if isinstance(event, HttpExchange):
-                self.current = event
-                self._delivering = has_body = event.has_body
-                self._counters.exchanges += 1
-                handler = self._factory(event)
-                event.open(handler)
-                handler.on_request_headers(not has_body)
-                if event.expect_continue:
-                    event.send_continue()
-                return
             exchange = self.current
             receiver = None if exchange is None else exchange.handler
             if exchange is not None and exchange.upgraded:

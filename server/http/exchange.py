@@ -6,14 +6,10 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from anywasm.server.http.codec import encode_fields, encode_head
 from anywasm.server.http.errors import ExchangeStateError, InvalidResponseError
-from anywasm.server.http.fields import (
-    encode_fields,
-    error_body,
-    informational_head,
-    upgrade_head,
-)
-from anywasm.server.http.head import CHUNKED, LENGTH, NO_BODY, UNTIL_CLOSE, encode_head
+from anywasm.server.http.fields import error_body, informational_head, upgrade_head
+from anywasm.server.http.head import CHUNKED, LENGTH, NO_BODY, UNTIL_CLOSE
 from anywasm.server.http.request import Header, Headers, Request
 
 if TYPE_CHECKING:
@@ -23,9 +19,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("anywasm.server.http")
 
-# States. A response is accepted from OPEN on, data from STARTED on; raw bytes when UPGRADED, until
-# the handler has ENDED its direction.
-_NEW, _OPEN, _STARTED, _UPGRADED, _ENDED, _COMPLETE, _RESET = range(7)
+#: States. A response is accepted from OPEN on, data from STARTED on; raw bytes when UPGRADED, until
+#: the handler has ENDED its direction.
+NEW, OPEN, STARTED, UPGRADED, ENDED, COMPLETE, RESET = range(7)
+#: What is logged of a handler that fails in its last call.
+END_FAILED = "a handler failed at the end of its exchange"
 # Copying a body behind its head costs less than a second buffer only while it is small.
 _JOIN_BELOW = 64 * 1024
 
@@ -49,6 +47,7 @@ class HttpExchange(Request):
         handler: The handler, from the return of the factory to the end of the exchange.
         hold_continue: Set in `on_request_headers` to hold back the automatic `100 Continue`; send
             it later with `send_informational(100)`.
+        state: How far it is; the codec's own.
     """
 
     __slots__ = (
@@ -56,11 +55,17 @@ class HttpExchange(Request):
         "_framing",
         "_on_upgraded_data",
         "_remaining",
-        "_state",
         "connection",
         "handler",
         "hold_continue",
+        "state",
     )
+
+    # Set by what brings the state in which they are read.
+    _close: bool
+    _framing: int
+    _on_upgraded_data: UpgradedData
+    _remaining: int
 
     def __init__(
         self,
@@ -87,11 +92,7 @@ class HttpExchange(Request):
         self.hold_continue = False
         self.connection = connection
         self.handler: RequestHandler | None = None
-        self._state = _NEW
-        self._framing = NO_BODY
-        self._remaining = 0
-        self._close = False
-        self._on_upgraded_data: UpgradedData | None = None
+        self.state = NEW
 
     # --- the connection ---------------------------------------------------------------------------
 
@@ -130,12 +131,12 @@ class HttpExchange(Request):
     @property
     def response_started(self) -> bool:
         """The response's head was sent: a failure can only be told by `reset`."""
-        return self._state >= _STARTED
+        return self.state >= STARTED
 
     @property
     def ended(self) -> bool:
         """`on_complete` or `on_reset` is done or under way."""
-        return self._state >= _COMPLETE
+        return self.state >= COMPLETE
 
     @property
     def writable(self) -> bool:
@@ -145,7 +146,7 @@ class HttpExchange(Request):
     @property
     def ends_by_close(self) -> bool:
         """The client takes the end of the connection for the end of the body."""
-        return self.upgraded or (self._state == _STARTED and self._framing == UNTIL_CLOSE)
+        return self.upgraded or (self.state == STARTED and self._framing == UNTIL_CLOSE)
 
     @property
     def asks_upgrade(self) -> bool:
@@ -164,12 +165,12 @@ class HttpExchange(Request):
     @property
     def upgraded(self) -> bool:
         """The connection speaks another protocol; not any more once the exchange has ended."""
-        return _UPGRADED <= self._state <= _ENDED
+        return UPGRADED <= self.state <= ENDED
 
     @property
     def raw_ended(self) -> bool:
         """`close_raw` was called, and the client has yet to end its direction."""
-        return self._state == _ENDED
+        return self.state == ENDED
 
     # --- the response -----------------------------------------------------------------------------
 
@@ -180,22 +181,24 @@ class HttpExchange(Request):
             InvalidResponseError: The status or a header cannot be sent; nothing was.
             ExchangeStateError: The response was already started.
         """
-        if self._state != _OPEN and self._dropped("respond"):
+        if self.state != OPEN and self._dropped("respond"):
             return
-        head = self._encode_head(status, headers, len(body))
-        self._state = _STARTED
-        framing = self._framing
-        if framing == NO_BODY:
-            body = b""
-        elif framing == LENGTH and self._remaining != len(body):
-            self.connection.write(head)
+        connection = self.connection
+        size = len(body)
+        head, self._framing, length, close = encode_head(
+            self, status, headers, size, connection.shared
+        )
+        self.state = STARTED
+        if self._framing == NO_BODY:
+            connection.write_last(self, head, close)
+        elif length != size:
+            connection.write(head)
             self._cut_wrong_length()
-            return
-        if len(body) < _JOIN_BELOW:
-            self.connection.write(head + body)
+        elif size < _JOIN_BELOW:
+            connection.write_last(self, head + body, close)
         else:
-            self.connection.writelines((head, body))
-        self.connection.exchange_done(self, self._close, None)
+            connection.writelines((head, body))
+            connection.exchange_done(self, close, None)
 
     def send_headers(
         self, status: int, headers: Sequence[Header] = (), end_stream: bool = False
@@ -211,10 +214,10 @@ class HttpExchange(Request):
         if end_stream:
             self.respond(status, headers)
             return
-        if self._state != _OPEN and self._dropped("send_headers"):
+        if self.state != OPEN and self._dropped("send_headers"):
             return
         head = self._encode_head(status, headers, None)
-        self._state = _STARTED
+        self.state = STARTED
         self.connection.write(head)
 
     def send_data(self, data: bytes, end_stream: bool = False) -> None:
@@ -225,7 +228,7 @@ class HttpExchange(Request):
         Raises:
             ExchangeStateError: No head was sent, or the response had ended.
         """
-        if self._state != _STARTED and self._dropped("send_data"):
+        if self.state != STARTED and self._dropped("send_data"):
             return
         framing = self._framing
         connection = self.connection
@@ -253,7 +256,7 @@ class HttpExchange(Request):
             InvalidResponseError: A trailer cannot be sent; nothing was.
             ExchangeStateError: No head was sent, or the response had ended.
         """
-        if self._state != _STARTED and self._dropped("send_trailers"):
+        if self.state != STARTED and self._dropped("send_trailers"):
             return
         block = encode_fields(trailers, keep_length=False)[0]
         if self._framing != CHUNKED:
@@ -269,7 +272,7 @@ class HttpExchange(Request):
             InvalidResponseError: No informational status, or 101, which `upgrade` sends.
             ExchangeStateError: The response was already started.
         """
-        if self._state != _OPEN and self._dropped("send_informational"):
+        if self.state != OPEN and self._dropped("send_informational"):
             return
         head = informational_head(status, headers)
         if status == 100:
@@ -295,14 +298,14 @@ class HttpExchange(Request):
             ExchangeStateError: The response was already started, the request was not delivered to
                 its end, or the client went on without waiting for the answer.
         """
-        if self._state != _OPEN and self._dropped("upgrade"):
+        if self.state != OPEN and self._dropped("upgrade"):
             return
         if not self.asks_upgrade:
             raise InvalidResponseError("the client does not ask for another protocol")
         head = upgrade_head(headers)
         self.connection.switch()
         self._on_upgraded_data = on_upgraded_data
-        self._state = _UPGRADED
+        self.state = UPGRADED
         self.connection.write(head)
 
     def send_raw(self, data: bytes) -> None:
@@ -311,7 +314,7 @@ class HttpExchange(Request):
         Raises:
             ExchangeStateError: There was no `upgrade`, or `close_raw` was called.
         """
-        if self._state != _UPGRADED and self._dropped("send_raw"):
+        if self.state != UPGRADED and self._dropped("send_raw"):
             return
         self.connection.write(data)
 
@@ -323,9 +326,9 @@ class HttpExchange(Request):
         Raises:
             ExchangeStateError: There was no `upgrade`, or this was called before.
         """
-        if self._state != _UPGRADED and self._dropped("close_raw"):
+        if self.state != UPGRADED and self._dropped("close_raw"):
             return
-        self._state = _ENDED
+        self.state = ENDED
         if not self.connection.end_raw():
             self.connection.exchange_done(self, True, None)
 
@@ -334,7 +337,7 @@ class HttpExchange(Request):
 
         Calls `on_reset(reason)`. Without effect once the exchange has ended.
         """
-        if self._state < _COMPLETE:
+        if self.state < COMPLETE:
             self.connection.cut(reason)
 
     def pause_reading(self) -> None:
@@ -342,29 +345,24 @@ class HttpExchange(Request):
 
         While paused, a client that goes away is noticed only by writing to it.
         """
-        if self._state < _COMPLETE:
+        if self.state < COMPLETE:
             self.connection.hold(True)
 
     def resume_reading(self) -> None:
         """Undo `pause_reading`; delivery starts again soon, not from inside this call."""
-        if self._state < _COMPLETE:
+        if self.state < COMPLETE:
             self.connection.hold(False)
 
     # --- for the connection -----------------------------------------------------------------------
 
-    def open(self, handler: RequestHandler) -> None:
-        """Let the connection give the exchange to its handler."""
-        self.handler = handler
-        self._state = _OPEN
-
     def send_continue(self) -> None:
         """Let the connection ask for the body, unless that is held back or needless."""
-        if self._state == _OPEN and not (self.hold_continue or self.received):
+        if self.state == OPEN and not (self.hold_continue or self.received):
             self.send_informational(100)
 
     def fail(self, status: int, detail: str, reason: str, close: bool) -> None:
         """Let the connection end the exchange with an error answer, or a cut if it is too late."""
-        if self._state >= _STARTED:
+        if self.state >= STARTED:
             self.reset(reason)
             return
         if close:
@@ -376,24 +374,25 @@ class HttpExchange(Request):
 
     def receive_raw(self, data: bytes, end_stream: bool) -> None:
         """Let the connection deliver what the client sends after an upgrade."""
-        assert self._on_upgraded_data is not None
         self._on_upgraded_data(data, end_stream)
-        if end_stream and self._state == _ENDED:
+        if end_stream and self.state == ENDED:
             self.connection.exchange_done(self, True, None)
 
     def end(self, reset_reason: str | None) -> None:
         """Let the connection tell the handler that it is over; None: completely answered."""
-        self._state = _COMPLETE if reset_reason is None else _RESET
-        handler, self.handler = self.handler, None
-        if handler is None:
-            return
+        handler = self.handler
+        self.handler = None
         try:
             if reset_reason is None:
-                handler.on_complete()
+                self.state = COMPLETE
+                if handler is not None:
+                    handler.on_complete()
             else:
-                handler.on_reset(reset_reason)
+                self.state = RESET
+                if handler is not None:
+                    handler.on_reset(reset_reason)
         except Exception:
-            log.exception("a handler failed at the end of its exchange")
+            log.exception(END_FAILED)
 
     # --- inner ------------------------------------------------------------------------------------
 
@@ -414,7 +413,7 @@ class HttpExchange(Request):
         self.reset(reason)
 
     def _dropped(self, call: str) -> bool:
-        if self._state == _RESET:
+        if self.state == RESET:
             return True
         states = ("not yet open", "open", "started", "upgraded", "ended", "complete")
-        raise ExchangeStateError(f"{call}() on a response that is {states[self._state]}")
+        raise ExchangeStateError(f"{call}() on a response that is {states[self.state]}")

@@ -29,7 +29,7 @@ _MAX_KINDS = 4096
 
 #: The first lines of the responses with a registered status.
 STATUS_LINES: dict[int, bytes] = {
-    status: b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode())
+    int(status): b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode())
     for status in HTTPStatus
     if status >= 200
 }

@@ -75,8 +75,8 @@ class Listener:
 
     @property
     def counters(self) -> Counters:
-        """Totals since the start."""
-        return self._state.counters
+        """Totals from the start to now; they change no more."""
+        return self._state.totals()
 
     @property
     def connections_active(self) -> int:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, TypeAlias
 import httptools
 
 from anywasm.server.http.errors import ProtocolError
-from anywasm.server.http.plain import parse_plain
 from anywasm.server.http.request import Headers, Request
 
 if TYPE_CHECKING:
@@ -53,6 +52,7 @@ class RequestParser:
     Attributes:
         events: What was parsed; the reader pops from the left.
         in_head: The last bytes fed end inside a request head.
+        between: What is fed next begins a request, so that it may as well be read past this parser.
     """
 
     __slots__ = (
@@ -69,6 +69,7 @@ class RequestParser:
         "_reframing",
         "_request",
         "_target",
+        "between",
         "events",
         "in_head",
     )
@@ -81,6 +82,7 @@ class RequestParser:
         self._llhttp: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
         self.events: deque[Event] = deque()
         self.in_head = False
+        self.between = True
         self._target = b""
         self._headers: Headers = []
         self._request: Request | None = None
@@ -89,22 +91,6 @@ class RequestParser:
         self._reframing = False
         self._raw = False
         self._last = False
-
-    def plain(self, data: bytes) -> tuple[bytes, bytes, Headers] | None:
-        """Method, target and headers, if the next bytes are all of a plain request.
-
-        `feed` them otherwise; they are as they were then.
-        """
-        if (
-            self.in_head
-            or self._request is not None
-            or self._last
-            or self._llhttp is None
-            or len(data) > self._max_header_bytes
-        ):
-            return None
-        found = parse_plain(data, self._max_headers)
-        return None if found is None or len(found[1]) > self._max_target_bytes else found
 
     def feed(self, data: bytes | memoryview) -> None:
         """Parse the next bytes; what they hold is appended to `events`.
@@ -134,17 +120,20 @@ class RequestParser:
             # chunk extension without end.
             status = 431 if self.in_head else 400
             self._fail(ProtocolError(status, "no end in sight of a header or chunk line"))
+            return
+        self.between = not (self.in_head or self._last) and self._request is None
 
     def switch(self) -> None:
         """Pass on what is fed from now on as it is: it is no HTTP any more."""
         self._llhttp = None
         self._raw = True
+        self.between = False
 
     def close(self) -> None:
         """Forget everything; what is fed from now on is dropped."""
         self._llhttp = None
         self._raw = False
-        self.in_head = False
+        self.in_head = self.between = False
         self._body = []
         self.events.clear()
 
@@ -168,7 +157,7 @@ class RequestParser:
             self._flush_body()
         self.events.append(error)
         self._llhttp = None
-        self.in_head = False
+        self.in_head = self.between = False
 
     def _go_on_without_upgrade(self) -> httptools.HttpRequestParser:
         # Until a handler agrees to switch, the request is an ordinary one (RFC 9110, 7.8). llhttp,

@@ -1,19 +1,28 @@
-"""The request that most are, read without llhttp: a head that came whole, and no body.
+"""The request that most are, read without llhttp: one that came whole, and nothing after it.
 
 llhttp calls back into Python for every part of a message; a few passes in C over a whole head cost
 less. What is taken here is a subset of what `RequestParser` takes, with the same result. Whatever
-is rare, wrong or hostile is left to it.
+is rare, wrong or hostile is left to it. `codec` has the same in C.
 """
 
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING, TypeAlias
 
 from anywasm.server.http.request import Headers
+
+if TYPE_CHECKING:
+    from anywasm.server.http.connection import HttpConnection
+    from anywasm.server.http.exchange import HttpExchange
+
+#: Method, target, headers; and the body, None where none is declared.
+Plain: TypeAlias = "tuple[bytes, bytes, Headers, bytes | None]"
 
 _request_line = re.compile(rb"(GET|HEAD|DELETE|OPTIONS|POST) (/[!\"$-~]*) HTTP/1\.1\r").match
 _fields = re.compile(rb"\n(.+?): ?(.*)\r").findall
 _is_name = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}").fullmatch
+_is_length = re.compile(rb"[0-9]{1,18}").fullmatch
 _CONTROLS = bytes(range(32)) + b"\x7f"
 
 #: What says something about the body or the connection.
@@ -22,13 +31,19 @@ _RARE = frozenset(
 )
 
 # Names as sent, and in lower case. Clients use few but may invent more, hence the bound. Of these
-# two there are no other spellings here, so that they can be counted.
-_names = {name: name.lower() for name in (b"Host", b"host", b"Connection", b"connection")}
+# there are no other spellings here, so that they can be counted.
+_names = {
+    name: name.lower()
+    for known in (b"Host", b"Connection", b"Content-Length")
+    for name in (known, known.lower())
+}
 _MAX_NAMES = 4096
+# However many the listener allows.
+_MOST_FIELDS = 128
 
 
-def parse_plain(data: bytes, max_headers: int) -> tuple[bytes, bytes, Headers] | None:
-    """Method, target and headers of a request that is all of `data`; None for anything else.
+def parse_plain(data: bytes, max_headers: int) -> Plain | None:
+    """Method, target, headers and body of a request that is all of `data`; None for anything else.
 
     None says nothing about `data`: what is not plain may still be a good request.
 
@@ -36,27 +51,29 @@ def parse_plain(data: bytes, max_headers: int) -> tuple[bytes, bytes, Headers] |
         data: What has come.
         max_headers: A request with more is not plain.
     """
-    found = _fields(data)
+    end = data.find(b"\r\n\r\n") + 4
+    head = data if end == len(data) else data[:end]
+    found = _fields(head)
     count = len(found)
     if (
         not 0 < count <= max_headers
-        or data[-4:] != b"\r\n\r\n"
+        or count > _MOST_FIELDS
         # Every line but the first and the last is a header, and all controls are whole line ends.
-        or data.count(b"\r\n") != count + 2
-        or len(data.translate(None, _CONTROLS)) != len(data) - 2 * count - 4
+        or head.count(b"\r\n") != count + 2
+        or len(head.translate(None, _CONTROLS)) != end - 2 * count - 4
         # Whitespace around a value, which would have to be removed. (`in` is slower for bytes: it
         # looks for a number first.)
-        or data.find(b" \r") >= 0
-        or data.find(b":  ") >= 0
-        or data.count(b"\nHost:") + data.count(b"\nhost:") != 1
+        or head.find(b" \r") >= 0
+        or (head.find(b":  ") >= 0 and any(value[:1] == b" " for _, value in found))
+        or head.count(b"\nHost:") + head.count(b"\nhost:") != 1
     ):
         return None
-    connections = data.count(b"onnection:")
-    if connections and connections != (
-        data.count(b"\nConnection: keep-alive\r") + data.count(b"\nconnection: keep-alive\r")
+    if head.find(b"onnection:") >= 0 and (
+        head.count(b"\nConnection:") + head.count(b"\nconnection:")
+        != head.count(b"\nConnection: keep-alive\r") + head.count(b"\nconnection: keep-alive\r")
     ):
         return None
-    line = _request_line(data)
+    line = _request_line(head)
     if line is None:
         return None
     try:
@@ -65,8 +82,17 @@ def parse_plain(data: bytes, max_headers: int) -> tuple[bytes, bytes, Headers] |
         if not _learn(found):
             return None
         headers = [(name.lower(), value) for name, value in found]
+    body: bytes | None = None
+    if head.find(b"ength:") >= 0:
+        for name, value in headers:
+            if name == b"content-length":
+                if body is not None or not _is_length(value) or int(value) != len(data) - end:
+                    return None
+                body = data[end:]
+    if body is None and head is not data:
+        return None
     method, target = line.groups()
-    return method, target, headers
+    return method, target, headers, body
 
 
 def _learn(fields: Headers) -> bool:
@@ -79,3 +105,27 @@ def _learn(fields: Headers) -> bool:
             if len(_names) < _MAX_NAMES:
                 _names[name] = lower
     return True
+
+
+def plain_exchange(
+    cls: type[HttpExchange],
+    connection: HttpConnection,
+    method: bytes,
+    target: bytes,
+    headers: Headers,
+    body: bytes | None,
+) -> HttpExchange:
+    """Make the exchange of a plain request.
+
+    Args:
+        cls: Its class.
+        connection: Where it came from.
+        method: The method.
+        target: The target.
+        headers: The headers.
+        body: As `parse_plain` says.
+    """
+    length = None if body is None else len(body)
+    exchange = cls(connection, method, target, "1.1", headers, True, length, bool(body), False)
+    exchange.received = True
+    return exchange

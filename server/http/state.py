@@ -23,7 +23,7 @@ class ListenerState:
         factory: Makes the handler of each exchange.
         at_once: Answers plain requests without an exchange, or None.
         limits: What clients may do.
-        counters: What is counted.
+        counters: What is counted, but for the bytes of open connections; see `totals`.
         connections: Every open connection.
         draining: Responses say `connection: close`.
         refusing: Connections that were accepted but not seen yet are closed.
@@ -32,6 +32,21 @@ class ListenerState:
         all_closed: Set when the last connection goes; present while draining.
         default_lines: Both of them.
     """
+
+    __slots__ = (
+        "_date",
+        "all_closed",
+        "at_once",
+        "connections",
+        "counters",
+        "date_line",
+        "default_lines",
+        "draining",
+        "factory",
+        "limits",
+        "refusing",
+        "server_line",
+    )
 
     def __init__(
         self, factory: HandlerFactory, limits: HttpLimits, server: bytes | None, date: bool
@@ -51,9 +66,21 @@ class ListenerState:
         self.all_closed: asyncio.Event | None = None
         self._date = date
 
+    def totals(self) -> Counters:
+        """What was counted until now. Connections count their bytes themselves, while they last."""
+        totals = Counters()
+        for name in Counters.__slots__:
+            setattr(totals, name, getattr(self.counters, name))
+        for connection in tuple(self.connections):
+            totals.bytes_received += connection.bytes_received
+            totals.bytes_sent += connection.bytes_sent
+        return totals
+
     def connection_closed(self, connection: HttpConnection) -> None:
         """Forget a connection, and tell who waits for the last one."""
         self.connections.discard(connection)
+        self.counters.bytes_received += connection.bytes_received
+        self.counters.bytes_sent += connection.bytes_sent
         if not self.connections and self.all_closed is not None:
             self.all_closed.set()
 

@@ -38,6 +38,11 @@ from anywasm.core.registry import get_wasm_engine
 from anywasm.engines.null.library import export, register_guest
 from anywasm.plugins.errors import PluginLoadError
 from anywasm.plugins.remote.layers import find_module
+from anywasm.server.http import HttpLimits, InvalidResponseError, codec
+from anywasm.server.http.fields import encode_fields
+from anywasm.server.http.parser import RequestParser
+from anywasm.server.http.plain import parse_plain
+from anywasm.server.http.request import Request
 from anywasm.testing.null_filter import NullFilter
 
 CASES = Path(__file__).resolve().parents[1] / "fuzzcases"
@@ -199,6 +204,41 @@ def image(data: bytes) -> None:
         find_module([layer], lambda _: data, 1 << 16)
 
 
+def requests(data: bytes) -> None:
+    """What is read as a plain request in C is that in Python, and to llhttp."""
+    plain = parse_plain(data, 100)
+    assert codec.parse_plain(data, 100) == plain
+    # What lies behind the end must not matter, and what is there no more neither.
+    assert codec.parse_plain(data[:-1], 100) == parse_plain(data[:-1], 100)
+    if plain is None:
+        return
+    parser = RequestParser(HttpLimits(max_target_bytes=1 << 16, max_header_bytes=1 << 20))
+    parser.feed(data)
+    request = parser.events[0]
+    assert isinstance(request, Request)
+    body = b"".join(event for event in parser.events if isinstance(event, bytes))
+    assert plain[:3] == (request.method, request.target, request.headers)
+    assert (plain[3] or b"", request.received, request.keep_alive) == (body, True, True)
+
+
+def responses(data: bytes) -> None:
+    """Headers are encoded, or refused, in C as in Python; no line is anybody's but theirs."""
+    lines = [line.partition(b"=") for line in data.split(b"\0\n")]
+    fields = [(name, value) for name, _, value in lines]
+    expected, made = (_outcome(call, fields) for call in (encode_fields, codec.encode_fields))
+    assert made == expected
+    if not isinstance(expected, str):
+        block = expected[0]
+        assert block.count(b"\n") == block.count(b"\r\n") <= len(fields)
+
+
+def _outcome(call: Callable[[Any], Any], argument: object) -> Any:
+    try:
+        return call(argument)
+    except InvalidResponseError as error:
+        return str(error)
+
+
 def _archive() -> bytes:
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
@@ -220,7 +260,10 @@ def _caller() -> Any:
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target
-    for target in (pairs, protobuf, properties, fields, headers, hostcalls, image)
+    for target in (
+        *(pairs, protobuf, properties, fields, headers, hostcalls, image),
+        *(requests, responses),
+    )
 }
 
 
@@ -235,6 +278,15 @@ SEEDS: dict[str, Iterable[bytes]] = {
             b"response.grpc_status\xff99", b"source.address", b"upstream.local_address",
             b"connection.mtls", b"xds.node.id", b"filter_state.wasm", b"plugin_name", b"metadata",
         )
+    ],
+    "requests": [
+        b"GET /a?b HTTP/1.1\r\nHost: h\r\nConnection: keep-alive\r\nAccept: */*\r\n\r\n",
+        b"POST / HTTP/1.1\r\nhost: h\r\nContent-Length: 3\r\n\r\na\r\n",
+        b"DELETE / HTTP/1.1\r\nHost:h\r\nProxy-Connection:\r\nexpect: 100-continue\r\n\r\n",
+    ],
+    "responses": [
+        b"content-type=text/plain\0\ncontent-length=5\0\nx=",
+        b"Date=a\0\nserver=b\0\nconnection=close\0\ntransfer-encoding=chunked",
     ],
     "image": [b"\0asm", _archive()[:2048], gzip.compress(_archive(), mtime=0)],
     "hostcalls": [bytes([which, *range(24)]) for which in range(len(Caller.host_functions))],

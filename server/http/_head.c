@@ -1,0 +1,58 @@
+/* Heads of HTTP messages, read and written in C: optional, and equal to what the modules plain, fields and head
+ * of anywasm.server.http do in Python. All of it runs with the GIL held, which guards the names that are
+ * known. */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "_head_encode.h"
+#include "_head_exchange.h"
+#include "_head_parse.h"
+
+static PyObject *from(const char *module_name, const char *name) {
+    PyObject *module = PyImport_ImportModule(module_name), *value = NULL;
+    if (module != NULL)
+        value = PyObject_GetAttrString(module, name);
+    Py_XDECREF(module);
+    return value;
+}
+
+static int find_python(void) {
+    request_type = (PyTypeObject *)from("anywasm.server.http.request", "Request");
+    state_type = (PyTypeObject *)from("anywasm.server.http.state", "ListenerState");
+    status_lines = from("anywasm.server.http.fields", "STATUS_LINES");
+    fields_in_python = from("anywasm.server.http.fields", "encode_fields");
+    head_in_python = from("anywasm.server.http.head", "encode_head");
+    exchange_in_python = from("anywasm.server.http.plain", "plain_exchange");
+    if (request_type == NULL || state_type == NULL || status_lines == NULL || fields_in_python == NULL ||
+        head_in_python == NULL || exchange_in_python == NULL)
+        return -1;
+    return encode_find();
+}
+
+static PyMethodDef functions[] = {
+    {"parse_plain", (PyCFunction)(void (*)(void))parse_plain, METH_FASTCALL,
+     "As `anywasm.server.http.plain.parse_plain`."},
+    {"plain_exchange", (PyCFunction)(void (*)(void))plain_exchange, METH_FASTCALL,
+     "As `anywasm.server.http.plain.plain_exchange`."},
+    {"encode_fields", (PyCFunction)(void (*)(void))encode_fields, METH_FASTCALL | METH_KEYWORDS,
+     "As `anywasm.server.http.fields.encode_fields`."},
+    {"encode_head", (PyCFunction)(void (*)(void))encode_head, METH_FASTCALL | METH_KEYWORDS,
+     "As `anywasm.server.http.head.encode_head`."},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "anywasm.server.http._head",
+    .m_doc = "Heads of HTTP messages in C.",
+    .m_size = -1,
+    .m_methods = functions,
+};
+
+PyMODINIT_FUNC PyInit__head(void) {
+    text_find();
+    if (names_find() < 0 || methods_find() < 0 || exchange_find() < 0 || find_python() < 0)
+        return NULL;
+    return PyModule_Create(&definition);
+}

@@ -1,0 +1,25 @@
+"""The heads of messages, read and written: in C, where there was a compiler, or else in Python.
+
+Both have the same results; what is not usual, and every error, is Python's. `ANYWASM_FASTCALL=0` in
+the environment leaves C out.
+"""
+
+from __future__ import annotations
+
+import os
+
+try:
+    if os.environ.get("ANYWASM_FASTCALL") == "0":
+        raise ImportError("ANYWASM_FASTCALL is 0")
+    from anywasm.server.http._head import (
+        encode_fields,
+        encode_head,
+        parse_plain,
+        plain_exchange,
+    )
+except ImportError:
+    from anywasm.server.http.fields import encode_fields
+    from anywasm.server.http.head import encode_head
+    from anywasm.server.http.plain import parse_plain, plain_exchange
+
+__all__ = ["encode_fields", "encode_head", "parse_plain", "plain_exchange"]

@@ -1,0 +1,208 @@
+"""What C makes of heads is what Python makes of them, errors and all; nothing is left behind."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from anywasm.server.http import HttpLimits, InvalidResponseError, fields, head, plain
+from anywasm.server.http.exchange import HttpExchange
+from anywasm.server.http.request import Header, Request
+from anywasm.server.http.state import ListenerState
+
+native = pytest.importorskip("anywasm.server.http._head", reason="the C extension was not built")
+
+NAMES = (
+    *(b"content-type", b"X-A", b"date", b"Date", b"server", b"SERVER", b"Content-Length"),
+    *(b"content-length", b"connection", b"transfer-encoding", b"Transfer-Encoding", b"dates"),
+    *(b"", b"a b", b"a:", b"\xc3", b"a\n", b"content_length", b"x" * 300),
+)
+VALUES = (
+    *(b"", b"5", b"0", b"007", b"5 ", b"-1", b"+1", b"1" * 18, b"1" * 19, b"1" * 30),
+    *(b"close", b"keep-alive, Close", b"chunked", b"text/plain", b"a\tb", b"\t" * 9),
+    *(
+        b"a\rb",
+        b"a\nb",
+        b"\x00",
+        b"\x7f",
+        b"\x1f" + b"a" * 20,
+        b"a" * 20 + b"\x7f",
+        b"\xc3\xa4" * 40,
+    ),
+)
+pairs = st.tuples(
+    st.sampled_from(NAMES) | st.binary(max_size=20),
+    st.sampled_from(VALUES) | st.binary(max_size=40),
+)
+usual = st.tuples(st.sampled_from(NAMES[:12]), st.sampled_from(VALUES[:2] + VALUES[10:16]))
+headers = st.lists(usual, max_size=4) | st.lists(pairs, max_size=3)
+requests = st.builds(
+    Request,
+    st.sampled_from((b"GET", b"HEAD", b"POST")),
+    st.just(b"/"),
+    st.sampled_from(("1.1", "1.1", "1.0")),
+    st.just([]),
+    st.booleans(),
+    st.none(),
+    st.booleans(),
+    st.just(False),
+)
+statuses = st.sampled_from((200, 204, 304, 404, 503, 0, 99, 100, 101, 299, 600, 999, 1000, -1))
+lengths = st.none() | st.sampled_from((0, 1, 5, 10**18, 2**63 - 1, 2**63, -1))
+
+
+def outcome(call: Callable[..., object], *args: object) -> object:
+    """What a call returns or raises."""
+    try:
+        return call(*args)
+    except InvalidResponseError as error:
+        return str(error)
+
+
+def listener(*, draining: bool = False) -> ListenerState:
+    state = ListenerState(lambda _: None, HttpLimits(), b"anywasm", date=True)  # type: ignore[arg-type, return-value]
+    state.tick()
+    state.draining = draining
+    return state
+
+
+@settings(max_examples=1000, deadline=None)
+@given(headers, st.booleans())
+@example([(b"a", b"b")] * 300, True)
+@example([], True)
+def test_fields_are_the_same(headers: list[Header], keep_length: bool) -> None:
+    expected = outcome(fields.encode_fields, headers, keep_length)
+    assert outcome(native.encode_fields, headers, keep_length) == expected
+    assert outcome(native.encode_fields, tuple(headers), keep_length) == expected
+    assert outcome(native.encode_fields, iterable(headers), keep_length) == expected
+
+
+def iterable(headers: list[Header]) -> Any:
+    """The same as another kind of sequence."""
+
+    class Sequence(list[Header]):
+        pass
+
+    return Sequence(headers)
+
+
+@settings(max_examples=1500, deadline=None)
+@given(requests, statuses, headers, lengths, st.booleans())
+def test_heads_are_the_same(
+    request: Request, status: int, headers: list[Header], length: int | None, draining: bool
+) -> None:
+    state = listener(draining=draining)
+    expected = outcome(head.encode_head, request, status, headers, length, state)
+    assert outcome(native.encode_head, request, status, headers, length, state) == expected
+    if isinstance(expected, tuple):
+        made: Any = native.encode_head(request, status, headers, length, state)
+        assert [type(part) for part in made] == [type(part) for part in expected]
+
+
+@pytest.mark.parametrize("body", [None, b"", b"abc"])
+def test_exchanges_are_the_same(body: bytes | None) -> None:
+    given: Any = (HttpExchange, object(), b"GET", b"/a", [(b"host", b"h")], body)
+    expected, made = plain.plain_exchange(*given), native.plain_exchange(*given)
+    assert type(made) is HttpExchange
+    slots = [name for base in (Request, HttpExchange) for name in base.__slots__]
+    unset = object()
+    attributes = [getattr(expected, name, unset) for name in slots]
+    assert [getattr(made, name, unset) for name in slots] == attributes
+    # Exactly these are set, whoever adds one.
+    assert attributes.count(unset) == 4
+
+
+@pytest.mark.parametrize(
+    ("call", "args"),
+    [
+        ("parse_plain", ()),
+        ("parse_plain", (b"",)),
+        ("parse_plain", ("", 1)),
+        ("parse_plain", (b"", "1")),
+        ("plain_exchange", ()),
+        ("plain_exchange", (1, 2, 3, 4, 5, 6)),
+        ("plain_exchange", (HttpExchange, None, b"", b"", [], 1)),
+        ("plain_exchange", (int, None, b"", b"", [], None)),
+        ("encode_fields", ()),
+        ("encode_fields", ([], True, 1)),
+        ("encode_fields", ([1],)),
+        ("encode_fields", ([(b"a", b"b", b"c")],)),
+        ("encode_fields", ([("a", b"b")],)),
+        ("encode_fields", ([(b"a", "b")],)),
+        ("encode_fields", (None, 1)),
+        ("encode_head", ()),
+        ("encode_head", (None, 200, [], None, None)),
+        ("encode_head", (Request.__new__(Request), 200, [], None, listener())),
+        ("encode_head", (1, 2, 3, 4, 5, 6)),
+    ],
+)
+def test_wrong_arguments_are_no_crash(call: str, args: tuple[object, ...]) -> None:
+    if (call, args) == ("encode_fields", (None, 1)):  # no headers, as far as Python knows
+        assert native.encode_fields(*args) == fields.encode_fields(*args)  # type: ignore[arg-type]
+        return
+    with pytest.raises((TypeError, ValueError, AttributeError)):
+        getattr(native, call)(*args)
+
+
+def test_nothing_is_left_behind() -> None:
+    state = listener()
+    request = Request(b"GET", b"/", "1.1", [], True, None, False, False)
+    good = [(b"content-type", b"text/plain"), (b"content-length", b"3"), (b"x-a", b"b" * 50)]
+    heads = [
+        b"GET /%d HTTP/1.1\r\nHost: h\r\nAccept: */*\r\nX-New: %b\r\n\r\n" % (n, b"v" * n)
+        for n in range(1, 51)
+    ]
+    bad = [head[:-n] for n, head in enumerate(heads, 1)]
+
+    def work() -> None:
+        for data in heads:
+            assert native.parse_plain(data, 100) is not None
+            found = native.parse_plain(data[:-2] + b"content-length: 3\r\n\r\nabc", 100)
+            native.plain_exchange(HttpExchange, state, *found)
+        for data in bad:
+            native.parse_plain(data, 100)
+        for _ in range(50):
+            native.encode_fields(good)
+            native.encode_fields(headers=good, keep_length=False)
+            native.encode_head(request, 200, good, 3, state)
+            native.encode_head(request, 200, [], None, state)
+            outcome(native.encode_fields, [(b"a\r", b"b")])
+            outcome(native.encode_head, request, 100, good, None, state)
+
+    def references() -> list[int]:
+        held = (plain, None, True, False, state.default_lines, good[0][0], heads[0], request)
+        return [sys.getrefcount(item) for item in held]
+
+    work()
+    tracemalloc.start()
+    try:
+        work()
+        gc.collect()
+        before, blocks = references(), sys.getallocatedblocks()
+        memory = tracemalloc.get_traced_memory()[0]
+        for _ in range(20):
+            work()
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] - memory < 10_000
+        assert sys.getallocatedblocks() - blocks < 200
+        # None and the two truths are held by whatever else goes on.
+        assert all(after - was < 100 for was, after in zip(before, references()))
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("enabled", ["1", "0"])
+def test_the_environment_chooses(monkeypatch: pytest.MonkeyPatch, enabled: str) -> None:
+    monkeypatch.setenv("ANYWASM_FASTCALL", enabled)
+    code = "from anywasm.server.http import codec; print(type(codec.encode_head).__name__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    chosen = {"1": "builtin_function_or_method", "0": "function"}
+    assert done.stdout.strip() == chosen[enabled]

@@ -6,6 +6,7 @@
 #include <Python.h>
 
 #include "_headers_type.h"
+#include "_maps.h"
 #include "_marshal.h"
 
 /* --- the call ---------------------------------------------------------------------------------- */
@@ -209,11 +210,17 @@ static int find_classes(void) {
     return guest_memory_at.allocator < 0 ? -1 : 0;
 }
 
+static PyMethodDef functions[] = {
+    {"accelerated", accelerated, METH_VARARGS, "The C equal of a host function, or itself."},
+    {NULL, NULL, 0, NULL},
+};
+
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT,
     .m_name = "anywasm.abi._hostcall",
     .m_doc = "Host functions in C.",
     .m_size = -1,
+    .m_methods = functions,
 };
 
 PyMODINIT_FUNC PyInit__hostcall(void) {

@@ -10,6 +10,8 @@ from anywasm.abi.pairs import Pair
 from anywasm.abi.table import HostFunction
 from anywasm.core.instance import Instance
 
+def accelerated(name: str, implementation: Callable[..., Any], /) -> Callable[..., Any]: ...
+
 class HostCall:
     def __init__(
         self,

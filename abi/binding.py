@@ -101,7 +101,7 @@ def bind_host_function(function: HostFunction, guest: Guest) -> Callable[..., in
     if native is not None:
         return native.HostCall(
             function,
-            function.implementation,
+            native.accelerated(function.name, function.implementation),
             guest,
             guest.memory,
             "".join(_INPUT_LETTERS[kind] for kind in signature.inputs),

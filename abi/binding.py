@@ -3,8 +3,8 @@
 For each signature the wrapper's source is written out once: read the guest's data, call the
 implementation with the effective context, write the results back, return the status. A bad pointer
 is INVALID_MEMORY_ACCESS and nothing else happens (proxy-wasm spec, "Hostcalls"). Where there was a
-compiler at installation, `_hostcall.c` does the same in its place, in half the time;
-`ANYWASM_FASTCALL=0` leaves it out.
+compiler at installation, `_hostcall.c` does the same in its place, in half the time, and some
+implementations have an equal in C as well; `ANYWASM_FASTCALL=0` leaves both out.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def bind_host_function(function: HostFunction, guest: Guest) -> Callable[..., in
     if native is not None:
         return native.HostCall(
             function,
-            function.implementation,
+            native.accelerated(function.name, function.implementation),
             guest,
             guest.memory,
             "".join(_INPUT_LETTERS[kind] for kind in signature.inputs),

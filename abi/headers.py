@@ -1,12 +1,19 @@
-"""Headers and trailers as guests see them: an ordered multimap of lower-case names."""
+"""Headers and trailers as guests see them: an ordered multimap of lower-case names.
+
+Where there was a compiler at installation, `_headers.h` does the same in the class's place; what is
+unusual there (a pair that is none, or not of bytes) it has the class below do.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING, final
 
+from anywasm.abi.native import native
 from anywasm.abi.pairs import Pair
 
 
+@final
 class HeaderMap:
     """An ordered multimap. Names are lower-case; order and duplicates are kept, as Envoy does.
 
@@ -32,7 +39,7 @@ class HeaderMap:
         """Append a header; a pseudo header goes before the regular ones."""
         pair = (name.lower(), value)
         if name[:1] == b":":
-            self.pairs.insert(self._pseudo_end(), pair)
+            self.pairs.insert(_pseudo_end(self.pairs), pair)
         else:
             self.pairs.append(pair)
 
@@ -49,7 +56,9 @@ class HeaderMap:
     def remove(self, name: bytes) -> None:
         """Drop every `name`; nothing happens where there is none."""
         name = name.lower()
-        self.pairs = [pair for pair in self.pairs if pair[0] != name]
+        pairs = [pair for pair in self.pairs if pair[0] != name]
+        if len(pairs) != len(self.pairs):
+            self.pairs = pairs
 
     def set_pairs(self, pairs: Iterable[Pair]) -> None:
         """Replace the whole map."""
@@ -62,14 +71,21 @@ class HeaderMap:
         """The bytes of all names and values, as Envoy counts a map's size."""
         return sum(len(name) + len(value) for name, value in self.pairs)
 
-    def _pseudo_end(self) -> int:
-        for index, (key, _) in enumerate(self.pairs):
-            if key[:1] != b":":
-                return index
-        return len(self.pairs)
-
     def __len__(self) -> int:
         return len(self.pairs)
 
     def __repr__(self) -> str:
         return f"HeaderMap({self.pairs!r})"
+
+
+def _pseudo_end(pairs: list[Pair]) -> int:
+    for index, (key, _) in enumerate(pairs):
+        if key[:1] != b":":
+            return index
+    return len(pairs)
+
+
+#: The class in Python, also where the extension's has its place.
+PythonHeaderMap = HeaderMap
+if not TYPE_CHECKING and native is not None:
+    HeaderMap = native.HeaderMap

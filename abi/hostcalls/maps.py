@@ -3,6 +3,9 @@
 A map that is not available now, or of an unknown number, is BAD_ARGUMENT, except that all its pairs
 are read as none (recorded in the golden case `edge-headers`). A map holds as much as one that is
 set as a whole may (`AbiLimits`); what is more is INTERNAL_FAILURE.
+
+Each of these functions has an equal in C for the common case (`_maps.h`, bound through
+`native.accelerated`), which hands what it refuses to the function here.
 """
 
 from __future__ import annotations

@@ -4,20 +4,12 @@ from __future__ import annotations
 
 from anywasm.abi import properties
 from anywasm.abi.context import Context
-from anywasm.abi.enums import BufferType, Status
+from anywasm.abi.enums import BufferType
 from anywasm.abi.table import host_function
 
-
-@host_function("proxy_get_property", "data -> data")
-def get_property(context: Context, path: bytes) -> bytes | Status:
-    """The value of a property."""
-    return properties.get_property(context, path)
-
-
-@host_function("proxy_set_property", "data data")
-def set_property(context: Context, path: bytes, value: bytes) -> Status | None:
-    """Keep a value for this stream."""
-    return properties.set_property(context, path, value)
+# Filters ask for some in every stream: there is no function between.
+host_function("proxy_get_property", "data -> data")(properties.get_property)
+host_function("proxy_set_property", "data data")(properties.set_property)
 
 
 @host_function("proxy_get_configuration", "-> data", versions=("0.1.0",))

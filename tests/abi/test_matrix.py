@@ -1,4 +1,5 @@
-"""Every host call in every phase, and random requests, give the same trace on every engine."""
+"""Every host call in every phase, and random requests, give the same trace on every engine, and
+with the extension as without."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from anywasm.abi.calls import GrpcEvents, GrpcTarget, HttpCall, HttpCallResponse
 from anywasm.abi.enums import MapType, Status
 from anywasm.abi.guest import Guest
+from anywasm.abi.headers import PythonHeaderMap
 from anywasm.abi.host import HostServices
 from anywasm.abi.pairs import Pair, encode_pairs
 from anywasm.abi.plugin import PluginIdentity
@@ -264,11 +266,16 @@ def trace(engine: str, name: str, identity: PluginIdentity, *messages: Message) 
 
 
 def assert_same(name: str, identity: PluginIdentity, *messages: Message) -> list[Any]:
-    """The trace, which all engines agree on."""
+    """The trace, which all engines agree on, with the extension and without."""
     first, *others = engines()
     expected = trace(first, name, identity, *messages)
     for engine in others:
         assert trace(engine, name, identity, *messages) == expected, engine
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("anywasm.abi.binding.native", None)
+        patch.setattr("anywasm.abi.guest.native", None)
+        patch.setattr("anywasm.testing.trace.HeaderMap", PythonHeaderMap)
+        assert trace(first, name, identity, *messages) == expected, "without the extension"
     return expected
 
 

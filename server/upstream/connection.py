@@ -92,11 +92,20 @@ class UpstreamConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse and deliver what the upstream sent."""
-        if self.stream is None:
+        stream = self.stream
+        if stream is None:
             self.close()  # a response to no request: whose it is cannot be known
             return
         self._received = True
-        self._parser.feed(data)
+        found = self._parser.plain(data)
+        if found is None:
+            self._parser.feed(data)
+        elif stream.reading and stream.receive_whole(*found):
+            if not self._reading:
+                self._update_reading()
+            return
+        else:
+            self._parser.emit(*found)
         self._deliver()
 
     def eof_received(self) -> bool:

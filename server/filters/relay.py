@@ -1,0 +1,208 @@
+"""A request and its answer between client and upstream, where no filter and no log looks on."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from anywasm.core.errors import AnyWasmError
+from anywasm.server.filters.chain import FilterChain
+from anywasm.server.filters.message import response_headers, wire_headers
+from anywasm.server.http import Headers, HttpExchange, InvalidResponseError
+
+if TYPE_CHECKING:
+    from anywasm.server.filters.relays import Relays
+    from anywasm.server.filters.route import Route
+    from anywasm.server.filters.router import Router
+    from anywasm.server.upstream import UpstreamFailure, UpstreamPool, UpstreamStream
+
+_SERVICE_TIME = b"x-envoy-upstream-service-time"
+#: Headers of an answer that are more than passed on.
+_RARE = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-connection",
+        b"transfer-encoding",
+        b"upgrade",
+        _SERVICE_TIME,
+    }
+)
+
+
+class Relay:
+    """Takes a request without a body to its upstream, and an answer that comes whole back.
+
+    Whatever else happens is a chain's affair, which then takes everything over, so that there is
+    one way only for what is rare: an answer in pieces, a client that does not keep up, an upstream
+    that fails or takes too long. Neither side can tell the difference.
+
+    Args:
+        relays: What all of a listener have in common.
+        exchange: The request.
+        route: Its route.
+        pool: The route's upstream.
+        head: The headers that the upstream gets.
+
+    Attributes:
+        active: See `IdleWatch`.
+    """
+
+    __slots__ = (
+        "_began",
+        "_exchange",
+        "_head",
+        "_pool",
+        "_relays",
+        "_route",
+        "_status",
+        "_stream",
+        "active",
+    )
+
+    def __init__(
+        self,
+        relays: Relays,
+        exchange: HttpExchange,
+        route: Route,
+        pool: UpstreamPool,
+        head: Headers,
+    ) -> None:
+        self._relays = relays
+        self._exchange = exchange
+        self._route = route
+        self._pool = pool
+        self._head = head
+        self._began = time.monotonic()
+        self._stream: UpstreamStream | None = None
+        self._status = 0
+        self.active = 0
+
+    # --- as the handler of the exchange ---
+
+    def on_request_headers(self, end_stream: bool) -> None:
+        """Ask the upstream."""
+        exchange, route = self._exchange, self._route
+        target = exchange.target
+        if route.prefix_rewrite is not None:
+            target = route.rewrite(target)
+        try:
+            self._stream = self._pool.request(self, exchange.method, target, self._head)
+        except AnyWasmError:
+            # The chain meets the same error, and knows what to say.
+            exchange.handler = chain = FilterChain(self._relays.listener, exchange)
+            chain.on_request_headers(end_stream)
+        else:
+            self._relays.add(self, route.timeout)
+
+    def on_request_data(self, data: bytes, end_stream: bool) -> None:
+        """Does not come: there is no body."""
+
+    def on_request_trailers(self, trailers: Headers) -> None:
+        """Do not come: there is no body."""
+
+    def on_unwritable(self) -> None:
+        """The client does not keep up with answers before this one, or with this one."""
+        if self._stream is not None:
+            chain, _ = self._hand_over()
+            chain.on_unwritable()
+
+    def on_writable(self) -> None:
+        """It has caught up: nothing waited."""
+
+    def on_complete(self) -> None:
+        """The answer is on its way."""
+        self._end(self._status)
+
+    def on_reset(self, reason: str) -> None:
+        """The client is gone, or the connection was cut."""
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.reset()
+        self._end(0)
+
+    def _end(self, status: int) -> None:
+        relays = self._relays
+        relays.discard(self, self._route.timeout)
+        relays.listener.count(status, time.monotonic() - self._began)
+
+    # --- as the handler of the upstream's answer ---
+
+    def on_whole_response(self, status: int, headers: Headers, body: bytes) -> None:
+        """Pass it on."""
+        taken = b"%d" % ((time.monotonic() - self._began) * 1000)
+        for name, _ in headers:
+            if name in _RARE:
+                answer = response_headers(status, headers)
+                answer.replace(_SERVICE_TIME, taken)
+                wire = wire_headers(answer)
+                break
+        else:
+            wire = [*headers, (_SERVICE_TIME, taken)]
+        stream, self._stream = self._stream, None
+        self._status = status
+        try:
+            self._exchange.respond(status, wire, body)
+        except InvalidResponseError:
+            self._stream = stream
+            _, router = self._hand_over()
+            router.on_response_headers(status, headers, not body)
+            if body:
+                router.on_response_data(body, False)
+                router.on_response_data(b"", True)
+
+    def on_informational(self, status: int, headers: Headers) -> None:
+        """Hand over."""
+        _, router = self._hand_over()
+        router.on_informational(status, headers)
+
+    def on_response_headers(self, status: int, headers: Headers, end_stream: bool) -> None:
+        """Hand over: it comes in pieces."""
+        _, router = self._hand_over()
+        router.on_response_headers(status, headers, end_stream)
+
+    def on_response_data(self, data: bytes, end_stream: bool) -> None:
+        """Does not come: headers would have come before."""
+
+    def on_response_trailers(self, trailers: Headers) -> None:
+        """Do not come: headers would have come before."""
+
+    def on_upstream_unwritable(self) -> None:
+        """Wait: nothing more is to be sent."""
+
+    def on_upstream_writable(self) -> None:
+        """Wait for the answer."""
+
+    def on_upstream_complete(self) -> None:
+        """Nothing is left to do."""
+
+    def on_upstream_reset(self, failure: UpstreamFailure) -> None:
+        """Hand over, unless it was given up."""
+        if self._stream is not None:
+            _, router = self._hand_over()
+            router.on_upstream_reset(failure)
+
+    # --- what takes too long ---
+
+    def late(self) -> None:
+        """Hand over: the route's timeout has passed."""
+        chain, router = self._hand_over()
+        router.timed_out()
+        chain.flush()
+
+    def idle(self) -> None:
+        """Hand over: nothing has happened for too long."""
+        chain, _ = self._hand_over()
+        chain.idle()
+
+    def _hand_over(self) -> tuple[FilterChain, Router]:
+        """Let a chain go on with what is under way."""
+        assert self._stream is not None
+        relays, exchange = self._relays, self._exchange
+        left = relays.left(self, self._route.timeout)
+        relays.discard(self, self._route.timeout)
+        chain = FilterChain(relays.listener, exchange)
+        router = chain.take_over(self._stream, self._began, left, self.active)
+        exchange.handler = chain
+        self._stream.handler = router
+        return chain, router

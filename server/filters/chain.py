@@ -205,23 +205,19 @@ class FilterChain:
                 self.info.response_code_details = reason.replace(" ", "_")
         self._finish()
 
-    def take_over(
-        self, stream: UpstreamStream, began: float, left: float | None, active: int
-    ) -> Router:
+    def take_over(self, stream: UpstreamStream, began: float, left: float | None) -> Router:
         """Go on where a `Relay` asked the upstream; there are no filters.
 
         Args:
             stream: What it asked.
             began: When, as `time.monotonic` tells.
             left: Seconds left for the answer; None for no end.
-            active: Its mark from `IdleWatch`.
 
         Returns:
             What takes the answer.
         """
         self._began = began
         self.listener.idle.add(self)
-        self.active = active
         self.find_route()
         self._router.take_over(stream, began, left)
         return self._router

@@ -43,11 +43,6 @@ class Deadlines:
         """Let one be."""
         self._when.pop(late, None)
 
-    def left(self, late: Late) -> float | None:
-        """How many seconds one has left; None if its time is over, or never began."""
-        when = self._when.get(late)
-        return None if when is None else max(0.0, when - self._loop.time())
-
     def _look(self) -> None:
         self._timer = None
         now = self._loop.time()

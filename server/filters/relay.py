@@ -11,7 +11,8 @@ from anywasm.server.filters.message import response_headers, wire_headers
 from anywasm.server.http import Headers, HttpExchange, InvalidResponseError
 
 if TYPE_CHECKING:
-    from anywasm.server.filters.relays import Relays
+    from anywasm.server.filters.deadlines import Deadlines
+    from anywasm.server.filters.listener import FilterListener
     from anywasm.server.filters.route import Route
     from anywasm.server.filters.router import Router
     from anywasm.server.upstream import UpstreamFailure, UpstreamPool, UpstreamStream
@@ -38,45 +39,44 @@ class Relay:
     that fails or takes too long. Neither side can tell the difference.
 
     Args:
-        relays: What all of a listener have in common.
+        listener: The request's; without filters and access log.
         exchange: The request.
         route: Its route.
         pool: The route's upstream.
         head: The headers that the upstream gets.
-
-    Attributes:
-        active: See `IdleWatch`.
+        deadlines: What ends it after `shortest`.
     """
 
     __slots__ = (
         "_began",
+        "_deadlines",
         "_exchange",
         "_head",
+        "_listener",
         "_pool",
-        "_relays",
         "_route",
         "_status",
         "_stream",
-        "active",
     )
 
     def __init__(
         self,
-        relays: Relays,
+        listener: FilterListener,
         exchange: HttpExchange,
         route: Route,
         pool: UpstreamPool,
         head: Headers,
+        deadlines: Deadlines,
     ) -> None:
-        self._relays = relays
+        self._listener = listener
         self._exchange = exchange
         self._route = route
         self._pool = pool
         self._head = head
+        self._deadlines = deadlines
         self._began = time.monotonic()
         self._stream: UpstreamStream | None = None
         self._status = 0
-        self.active = 0
 
     # --- as the handler of the exchange ---
 
@@ -90,10 +90,10 @@ class Relay:
             self._stream = self._pool.request(self, exchange.method, target, self._head)
         except AnyWasmError:
             # The chain meets the same error, and knows what to say.
-            exchange.handler = chain = FilterChain(self._relays.listener, exchange)
+            exchange.handler = chain = FilterChain(self._listener, exchange)
             chain.on_request_headers(end_stream)
         else:
-            self._relays.add(self, route.timeout)
+            self._deadlines.add(self)
 
     def on_request_data(self, data: bytes, end_stream: bool) -> None:
         """Does not come: there is no body."""
@@ -122,9 +122,8 @@ class Relay:
         self._end(0)
 
     def _end(self, status: int) -> None:
-        relays = self._relays
-        relays.discard(self, self._route.timeout)
-        relays.listener.count(status, time.monotonic() - self._began)
+        self._deadlines.discard(self)
+        self._listener.count(status, time.monotonic() - self._began)
 
     # --- as the handler of the upstream's answer ---
 
@@ -185,24 +184,28 @@ class Relay:
     # --- what takes too long ---
 
     def late(self) -> None:
-        """Hand over: the route's timeout has passed."""
+        """Hand over: the route's timeout has passed, or nothing has happened for too long."""
         chain, router = self._hand_over()
-        router.timed_out()
-        chain.flush()
-
-    def idle(self) -> None:
-        """Hand over: nothing has happened for too long."""
-        chain, _ = self._hand_over()
-        chain.idle()
+        if shortest(self._route, self._listener) == self._route.timeout:
+            router.timed_out()
+            chain.flush()
+        else:
+            chain.idle()
 
     def _hand_over(self) -> tuple[FilterChain, Router]:
         """Let a chain go on with what is under way."""
         assert self._stream is not None
-        relays, exchange = self._relays, self._exchange
-        left = relays.left(self, self._route.timeout)
-        relays.discard(self, self._route.timeout)
-        chain = FilterChain(relays.listener, exchange)
-        router = chain.take_over(self._stream, self._began, left, self.active)
-        exchange.handler = chain
+        self._deadlines.discard(self)
+        timeout = self._route.timeout
+        left = None if timeout is None else max(0.0, timeout + self._began - time.monotonic())
+        chain = FilterChain(self._listener, self._exchange)
+        router = chain.take_over(self._stream, self._began, left)
+        self._exchange.handler = chain
         self._stream.handler = router
         return chain, router
+
+
+def shortest(route: Route, listener: FilterListener) -> float:
+    """The seconds after which a request ends of which nothing more is heard."""
+    idle = listener.idle.timeout
+    return idle if route.timeout is None else min(route.timeout, idle)

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from anywasm.server.filters.deadlines import Deadlines
 from anywasm.server.filters.message import HOP_BY_HOP, request_id
-from anywasm.server.filters.relay import Relay
+from anywasm.server.filters.relay import Relay, shortest
 from anywasm.server.http import HttpExchange
 
 if TYPE_CHECKING:
     from anywasm.server.filters.listener import FilterListener
+    from anywasm.server.filters.route import Route
 
 #: Headers of a request that are more than passed on.
 _RARE = HOP_BY_HOP | {
@@ -34,13 +35,15 @@ class Relays:
         listener: As given.
     """
 
-    __slots__ = ("_clusters", "_deadlines", "_table", "listener")
+    __slots__ = ("_clusters", "_deadlines", "_table", "_timeouts", "listener")
 
     def __init__(self, listener: FilterListener) -> None:
         self.listener = listener
         self._table = listener.table
         self._clusters = listener.clusters
-        self._deadlines: dict[float, Deadlines] = {}
+        # By route; those of routes with the same timeout are the same.
+        self._deadlines: dict[Route, Deadlines] = {}
+        self._timeouts: dict[float, Deadlines] = {}
 
     def __call__(self, exchange: HttpExchange) -> Relay | None:
         """The handler of a request that is to be passed on as it is; None where it needs a chain.
@@ -78,23 +81,14 @@ class Relays:
             head.append((b"x-request-id", request_id()))
         if route.timeout is not None:
             head.append((b"x-envoy-expected-rq-timeout-ms", b"%d" % (route.timeout * 1000)))
-        return Relay(self, exchange, route, pool, head)
+        deadlines = self._deadlines.get(route) or self._deadlines_of(route)
+        return Relay(listener, exchange, route, pool, head, deadlines)
 
-    def add(self, relay: Relay, timeout: float | None) -> None:
-        """Watch one until `discard`."""
-        self.listener.idle.add(relay)
-        if timeout is not None:
-            deadlines = self._deadlines.get(timeout)
-            if deadlines is None:
-                deadlines = self._deadlines[timeout] = Deadlines(self.listener.loop, timeout)
-            deadlines.add(relay)
-
-    def discard(self, relay: Relay, timeout: float | None) -> None:
-        """Watch one no more."""
-        self.listener.idle.discard(relay)
-        if timeout is not None:
-            self._deadlines[timeout].discard(relay)
-
-    def left(self, relay: Relay, timeout: float | None) -> float | None:
-        """The seconds that its route's timeout leaves one; None for no end, or past it."""
-        return None if timeout is None else self._deadlines[timeout].left(relay)
+    def _deadlines_of(self, route: Route) -> Deadlines:
+        listener = self.listener
+        seconds = shortest(route, listener)
+        deadlines = self._timeouts.get(seconds)
+        if deadlines is None:
+            deadlines = self._timeouts[seconds] = Deadlines(listener.loop, seconds)
+        self._deadlines[route] = deadlines
+        return deadlines

@@ -47,10 +47,23 @@ static inline int is_same(const char *name, const char *known, Py_ssize_t size) 
     return 1;
 }
 
+/* A number of so few digits that it fits; -1 for anything else. */
+static long long decimal(const char *at, Py_ssize_t size) {
+    long long number = 0;
+    if (size == 0 || size > 18)
+        return -1;
+    for (; size > 0; size--, at++) {
+        if (*at < '0' || *at > '9')
+            return -1;
+        number = number * 10 + (*at - '0');
+    }
+    return number;
+}
+
 /* --- the names of requests ---------------------------------------------------------------------- */
 
 /* ORDINARY ones say nothing of the body and the connection; RARE ones are llhttp's to judge. */
-enum { ORDINARY, HOST, CONNECTION, RARE };
+enum { ORDINARY, HOST, CONNECTION, CONTENT_LENGTH, RARE };
 
 typedef struct {
     PyObject *name; /* bytes, in lower case; NULL in a free place */
@@ -117,8 +130,9 @@ static int learn_first(const char *name, int kind) {
 
 /* What means something comes first, and so finds a place. */
 static int names_find(void) {
-    static const char *const rare[] = {"content-length", "transfer-encoding", "expect", "upgrade"};
-    if (learn_first("host", HOST) < 0 || learn_first("connection", CONNECTION) < 0)
+    static const char *const rare[] = {"transfer-encoding", "expect", "upgrade"};
+    if (learn_first("host", HOST) < 0 || learn_first("connection", CONNECTION) < 0 ||
+        learn_first("content-length", CONTENT_LENGTH) < 0)
         return -1;
     for (size_t i = 0; i < sizeof rare / sizeof *rare; i++)
         if (learn_first(rare[i], RARE) < 0)

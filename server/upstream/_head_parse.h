@@ -67,15 +67,10 @@ static const char *scan_field(const char *at, const char *end, Field *field) {
 
 /* Whether a length is one, and the first; notes it. */
 static int judge_length(const Field *field, Head *head) {
-    if (head->length >= 0 || field->value_size == 0 || field->value_size > MOST_DIGITS)
+    if (head->length >= 0 || field->value_size > MOST_DIGITS)
         return 0;
-    head->length = 0;
-    for (Py_ssize_t i = 0; i < field->value_size; i++) {
-        if (!is_digit(field->value[i]))
-            return 0;
-        head->length = head->length * 10 + (field->value[i] - '0');
-    }
-    return 1;
+    head->length = (Py_ssize_t)decimal(field->value, field->value_size);
+    return head->length >= 0;
 }
 
 /* Whether a header lets the response be plain. */
@@ -88,8 +83,10 @@ static int judge(Field *field, Head *head) {
     switch (field->known->kind) {
     case CONNECTION:
         return field->value_size == 10 && memcmp(field->value, "keep-alive", 10) == 0;
-    case RARE: /* the first is `content-length`, the second `expect`, which says nothing in a response */
-        return field->name_size == 14 ? judge_length(field, head) : field->name_size == 6;
+    case CONTENT_LENGTH:
+        return judge_length(field, head);
+    case RARE: /* but for `expect`, which says nothing in a response */
+        return field->name_size == 6;
     }
     return 1;
 }

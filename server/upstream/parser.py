@@ -103,8 +103,6 @@ class ResponseParser:
         self._asks_upgrade = asks_upgrade
         self._state = _HEAD
         self.reusable = False
-        self._headers = []
-        self._fed = 0
         self._fresh = True
 
     def plain(self, data: bytes) -> tuple[int, Headers, bytes] | None:
@@ -136,7 +134,10 @@ class ResponseParser:
             if self._state == _RAW:
                 self.events.append(data)
             return
-        self._fresh = False
+        if self._fresh:
+            self._fresh = False
+            self._headers = []
+            self._fed = 0
         self._fed += len(data)
         try:
             self._llhttp.feed_data(data)

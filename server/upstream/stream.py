@@ -112,11 +112,6 @@ class UpstreamStream:
         """This side's address and port; None on a Unix socket and before the connection."""
         return None if self._connection is None else self._connection.local_address
 
-    @property
-    def sent(self) -> bool:
-        """The request was handed to the transport to its end."""
-        return self._side == _SENT
-
     # --- the request ------------------------------------------------------------------------------
 
     def send_data(self, data: bytes, end_stream: bool = False) -> None:
@@ -202,15 +197,12 @@ class UpstreamStream:
 
     # --- for the pool and the connection ----------------------------------------------------------
 
-    def attach(self, connection: UpstreamConnection) -> None:
-        """Let the connection take the request over; sends what has waited."""
+    def attach(self, connection: UpstreamConnection) -> list[bytes]:
+        """Let the connection take the request over, which sends what has waited."""
         self._connection = connection
         pieces, self._buffer = self._buffer, []
         self._buffered = 0
-        if len(pieces) == 1:
-            connection.write(pieces[0])
-        else:
-            connection.writelines(pieces)
+        return pieces
 
     def rewind(self) -> bool:
         """Let the connection ask to send the request again elsewhere; True if that is allowed."""
@@ -320,7 +312,8 @@ class UpstreamStream:
             return
         self.ended = True
         assert self._connection is not None
-        self._connection.finished(self, flush=self._upgraded)
+        # Whatever of the request is not with the transport by now is not sent.
+        self._connection.finished(self._side == _SENT and not self.closes, self._upgraded)
         try:
             self.handler.on_upstream_complete()
         except Exception:

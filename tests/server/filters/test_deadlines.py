@@ -53,12 +53,10 @@ def test_who_is_not_done_in_time_is_late() -> None:
     deadlines.add(third)
     deadlines.discard(first)
     deadlines.discard(first)
-    assert [deadlines.left(item) for item in (first, second, third)] == [None, 6, 10]
     clock.move(5)
     assert notes == []
     clock.move(1)
     assert notes == ["b"]
-    assert deadlines.left(second) is None
     clock.move(3)
     assert notes == ["b"]
     clock.move(2)

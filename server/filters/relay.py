@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from anywasm.server.filters.router import Router
     from anywasm.server.upstream import UpstreamFailure, UpstreamPool, UpstreamStream
 
+#: A length of more digits is none to the chain.
+_MOST_DIGITS = 18
 _SERVICE_TIME = b"x-envoy-upstream-service-time"
 #: Headers of an answer that are more than passed on.
 _RARE = frozenset(
@@ -32,11 +34,11 @@ _RARE = frozenset(
 
 
 class Relay:
-    """Takes a request without a body to its upstream, and an answer that comes whole back.
+    """Takes a request without a body to its upstream, and the answer back.
 
     Whatever else happens is a chain's affair, which then takes everything over, so that there is
-    one way only for what is rare: an answer in pieces, a client that does not keep up, an upstream
-    that fails or takes too long. Neither side can tell the difference.
+    one way only for what is rare: an upstream that fails or takes too long, what comes before an
+    answer, headers that cannot be sent. Neither side can tell the difference.
 
     Args:
         listener: The request's; without filters and access log.
@@ -102,13 +104,14 @@ class Relay:
         """Do not come: there is no body."""
 
     def on_unwritable(self) -> None:
-        """The client does not keep up with answers before this one, or with this one."""
+        """The client reads slowly: so does this side."""
         if self._stream is not None:
-            chain, _ = self._hand_over()
-            chain.on_unwritable()
+            self._stream.pause_reading()
 
     def on_writable(self) -> None:
-        """It has caught up: nothing waited."""
+        """The client has caught up."""
+        if self._stream is not None:
+            self._stream.resume_reading()
 
     def on_complete(self) -> None:
         """The answer is on its way."""
@@ -119,7 +122,7 @@ class Relay:
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.reset()
-        self._end(0)
+        self._end(self._status)
 
     def _end(self, status: int) -> None:
         self._deadlines.discard(self)
@@ -128,43 +131,64 @@ class Relay:
     # --- as the handler of the upstream's answer ---
 
     def on_whole_response(self, status: int, headers: Headers, body: bytes) -> None:
-        """Pass it on."""
-        taken = b"%d" % ((time.monotonic() - self._began) * 1000)
-        for name, _ in headers:
-            if name in _RARE:
-                answer = response_headers(status, headers)
-                answer.replace(_SERVICE_TIME, taken)
-                wire = wire_headers(answer)
-                break
-        else:
-            wire = [*headers, (_SERVICE_TIME, taken)]
+        """Pass it on in one piece."""
         stream, self._stream = self._stream, None
         self._status = status
         try:
-            self._exchange.respond(status, wire, body)
+            self._exchange.respond(status, self._passed_on(status, headers), body)
         except InvalidResponseError:
             self._stream = stream
-            _, router = self._hand_over()
+            router = self._hand_over()[1]
             router.on_response_headers(status, headers, not body)
             if body:
                 router.on_response_data(body, False)
                 router.on_response_data(b"", True)
 
     def on_informational(self, status: int, headers: Headers) -> None:
-        """Hand over."""
-        _, router = self._hand_over()
-        router.on_informational(status, headers)
+        """Hand over: the answer is still to come."""
+        self._hand_over()[1].on_informational(status, headers)
 
     def on_response_headers(self, status: int, headers: Headers, end_stream: bool) -> None:
-        """Hand over: it comes in pieces."""
-        _, router = self._hand_over()
-        router.on_response_headers(status, headers, end_stream)
+        """Pass them on, unless pieces of the body would have to be watched for, or do not fit."""
+        stream = self._stream
+        if self._is_idle_first() or any(
+            name == b"content-length" and len(value) > _MOST_DIGITS for name, value in headers
+        ):
+            self._hand_over()[1].on_response_headers(status, headers, end_stream)
+            return
+        if end_stream:
+            self._stream = None
+        self._status = status
+        try:
+            self._exchange.send_headers(status, self._passed_on(status, headers), end_stream)
+        except InvalidResponseError:
+            self._stream = stream
+            self._hand_over()[1].on_response_headers(status, headers, end_stream)
 
     def on_response_data(self, data: bytes, end_stream: bool) -> None:
-        """Does not come: headers would have come before."""
+        """Pass it on."""
+        if end_stream:
+            # It is whole: the end of the exchange must not reset it, and its connection with it.
+            self._stream = None
+        self._exchange.send_data(data, end_stream)
 
     def on_response_trailers(self, trailers: Headers) -> None:
-        """Do not come: headers would have come before."""
+        """Pass them on."""
+        self._stream = None
+        try:
+            self._exchange.send_trailers(trailers)
+        except InvalidResponseError:
+            self._exchange.reset("invalid_response")
+
+    def _passed_on(self, status: int, headers: Headers) -> Headers:
+        """The headers that the client gets."""
+        taken = b"%d" % ((time.monotonic() - self._began) * 1000)
+        for name, _ in headers:
+            if name in _RARE:
+                answer = response_headers(status, headers)
+                answer.replace(_SERVICE_TIME, taken)
+                return wire_headers(answer)
+        return [*headers, (_SERVICE_TIME, taken)]
 
     def on_upstream_unwritable(self) -> None:
         """Wait: nothing more is to be sent."""
@@ -176,24 +200,37 @@ class Relay:
         """Nothing is left to do."""
 
     def on_upstream_reset(self, failure: UpstreamFailure) -> None:
-        """Hand over, unless it was given up."""
-        if self._stream is not None:
-            _, router = self._hand_over()
-            router.on_upstream_reset(failure)
+        """Hand over, or cut an answer that has begun, unless it was given up."""
+        if self._stream is None:
+            return
+        if self._status:
+            self._stream = None
+            self._exchange.reset(f"upstream_reset_after_response_started{{{failure.reason.value}}}")
+        else:
+            self._hand_over()[1].on_upstream_reset(failure)
 
     # --- what takes too long ---
 
     def late(self) -> None:
-        """Hand over: the route's timeout has passed, or nothing has happened for too long."""
+        """Hand over, or cut an answer that has begun: the time is over."""
+        if self._status:
+            self._exchange.reset("response_timeout")
+            return
+        idle = self._is_idle_first()
         chain, router = self._hand_over()
-        if shortest(self._route, self._listener) == self._route.timeout:
+        if idle:
+            chain.idle()
+        else:
             router.timed_out()
             chain.flush()
-        else:
-            chain.idle()
+
+    def _is_idle_first(self) -> bool:
+        """Whether saying nothing is found too long before the route's timeout has passed."""
+        timeout = self._route.timeout
+        return timeout is None or timeout > self._listener.idle.timeout
 
     def _hand_over(self) -> tuple[FilterChain, Router]:
-        """Let a chain go on with what is under way."""
+        """Let a chain go on with what is under way: the request was sent."""
         assert self._stream is not None
         self._deadlines.discard(self)
         timeout = self._route.timeout

@@ -217,6 +217,7 @@ class FilterChain:
             What takes the answer.
         """
         self._began = began
+        self._watched = True
         self.listener.idle.add(self)
         self.find_route()
         self._router.take_over(stream, began, left)

@@ -32,7 +32,7 @@ from anywasm.server.http import Headers, HttpExchange
 
 if TYPE_CHECKING:
     from anywasm.server.filters.listener import FilterListener
-    from anywasm.server.upstream import UpstreamPool
+    from anywasm.server.upstream import UpstreamPool, UpstreamStream
 
 _log = logging.getLogger("anywasm.server.filters")
 
@@ -204,6 +204,24 @@ class FilterChain:
             else:
                 self.info.response_code_details = reason.replace(" ", "_")
         self._finish()
+
+    def take_over(self, stream: UpstreamStream, began: float, left: float | None) -> Router:
+        """Go on where a `Relay` asked the upstream; there are no filters.
+
+        Args:
+            stream: What it asked.
+            began: When, as `time.monotonic` tells.
+            left: Seconds left for the answer; None for no end.
+
+        Returns:
+            What takes the answer.
+        """
+        self._began = began
+        self._watched = True
+        self.listener.idle.add(self)
+        self.find_route()
+        self._router.take_over(stream, began, left)
+        return self._router
 
     def touch(self) -> None:
         """Note that something has happened on the stream."""

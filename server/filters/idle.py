@@ -33,13 +33,15 @@ class IdleWatch:
         timeout: Seconds without an event, exact to a quarter or to one second.
 
     Attributes:
+        timeout: As given.
         tick: Counts the looks.
     """
 
-    __slots__ = ("_interval", "_limit", "_loop", "_streams", "_timer", "tick")
+    __slots__ = ("_interval", "_limit", "_loop", "_streams", "_timer", "tick", "timeout")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float) -> None:
         self._loop = loop
+        self.timeout = timeout
         self._interval = min(_LONGEST, timeout / 4)
         self._limit = math.ceil(timeout / self._interval)
         self._streams: set[IdleStream] = set()

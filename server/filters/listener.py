@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from anywasm.server.filters.access_log import AccessLog
 from anywasm.server.filters.chain import FilterChain
 from anywasm.server.filters.direct import DirectAnswers
 from anywasm.server.filters.idle import IdleWatch
 from anywasm.server.filters.places import FilterPlace
+from anywasm.server.filters.relays import Relays
 from anywasm.server.filters.route import RouteTable
 from anywasm.server.http import HttpExchange
-from anywasm.server.http.handler import AtOnce
+from anywasm.server.http.handler import AtOnce, RequestHandler
 from anywasm.server.http.state import ListenerState
 from anywasm.server.upstream import UpstreamClusters
 
@@ -36,6 +37,7 @@ class FilterListener:
         access_log: Told about each request, or None.
         count: Told status and seconds of each request.
         loop: The event loop.
+        relays: Pass on what needs no chain; None where something looks on.
     """
 
     filters: tuple[FilterPlace, ...]
@@ -51,11 +53,20 @@ class FilterListener:
     access_log: AccessLog | None
     count: Callable[[int, float], None]
     loop: asyncio.AbstractEventLoop
+    relays: Relays | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        watched = self.filters or self.access_log
+        object.__setattr__(self, "relays", None if watched else Relays(self))
 
     def at_once(self, shared: ListenerState) -> AtOnce | None:
         """What answers without a chain, where nobody would see the difference."""
-        return None if self.filters or self.access_log else DirectAnswers(self, shared)
+        if self.filters or self.access_log or not self.table.answers:
+            return None
+        return DirectAnswers(self, shared)
 
-    def __call__(self, exchange: HttpExchange) -> FilterChain:
-        """The chain of one exchange."""
-        return FilterChain(self, exchange)
+    def __call__(self, exchange: HttpExchange) -> RequestHandler:
+        """The relay or the chain of one exchange."""
+        relays = self.relays
+        relay = None if relays is None else relays(exchange)
+        return FilterChain(self, exchange) if relay is None else relay

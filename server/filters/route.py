@@ -69,10 +69,15 @@ class Route:
 
 
 class RouteTable:
-    """The routes of one listener, in their order."""
+    """The routes of one listener, in their order.
+
+    Attributes:
+        answers: Whether any route has an answer of its own.
+    """
 
     def __init__(self, configs: Sequence[RouteConfig]) -> None:
         self._routes = tuple(Route.from_config(config) for config in configs)
+        self.answers = any(route.direct is not None for route in self._routes)
 
     def match(self, target: bytes) -> Route | None:
         """The first route that fits a path, with or without a query."""

@@ -106,7 +106,7 @@ class Router(Sink):
     def _sent(self) -> None:
         """The upstream's time runs from the end of the request, as in Envoy."""
         route = self._chain.route
-        self._chain.timers.arm(None if route is None else route.timeout, self._timed_out)
+        self._chain.timers.arm(None if route is None else route.timeout, self.timed_out)
 
     def data(self, data: bytes, end_stream: bool) -> None:
         """Send a piece of the body on."""
@@ -210,14 +210,21 @@ class Router(Sink):
             chain.local_reply(LocalReply(failure.status, failure.text.encode(), details))
             chain.flush()
 
-    def _timed_out(self) -> None:
+    # --- for the chain ---
+
+    def take_over(self, stream: UpstreamStream, begun_at: float, left: float | None) -> None:
+        """Go on with a request that was sent."""
+        self._stream = stream
+        self._begun_at = begun_at
+        self._chain.timers.arm(left, self.timed_out)
+
+    def timed_out(self) -> None:
+        """The route's timeout has passed."""
         self._chain.flag("UT")
         if self._responding:
             self._chain.pause_expired()
         else:
             self._chain.local_reply(_TIMEOUT)
-
-    # --- for the chain ---
 
     def pause_reading(self) -> None:
         """Have the upstream wait."""

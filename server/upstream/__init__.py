@@ -7,7 +7,7 @@ from anywasm.server.upstream.clusters import UpstreamClusters
 from anywasm.server.upstream.counters import UpstreamCounters
 from anywasm.server.upstream.errors import InvalidRequestError, StreamStateError
 from anywasm.server.upstream.failure import FailureReason, UpstreamFailure
-from anywasm.server.upstream.handler import ResponseHandler, UpgradedData
+from anywasm.server.upstream.handler import ResponseHandler, UpgradedData, WholeResponseHandler
 from anywasm.server.upstream.pool import UpstreamPool
 from anywasm.server.upstream.stream import UpstreamStream
 
@@ -24,4 +24,5 @@ __all__ = [
     "UpstreamFailure",
     "UpstreamPool",
     "UpstreamStream",
+    "WholeResponseHandler",
 ]

@@ -37,6 +37,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_delivering",
         "_events",
         "_lost",
+        "_most",
         "_on_connected",
         "_parser",
         "_pool",
@@ -44,6 +45,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_received",
         "_served",
         "_transport",
+        "_write",
         "_write_paused",
         "_writelines",
         "can_write_eof",
@@ -54,6 +56,7 @@ class UpstreamConnection(asyncio.Protocol):
     )
 
     _transport: asyncio.Transport
+    _write: Callable[[bytes], None]
     _writelines: Callable[[Iterable[bytes]], None]
 
     def __init__(
@@ -63,6 +66,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._on_connected = on_connected
         self._parser = ResponseParser(pool.cluster)
         self._events = self._parser.events
+        self._most = pool.cluster.max_requests_per_connection
         self.stream: UpstreamStream | None = None
         self.idle_since = 0.0
         self.remote_address: tuple[str, int] | None = None
@@ -84,6 +88,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         cluster = self._pool.cluster
         self._transport.set_write_buffer_limits(high=cluster.high_water, low=cluster.low_water)
+        self._write = self._transport.write
         self._writelines = writelines_of(self._transport)
         self.remote_address = _address(transport.get_extra_info("peername"))
         self.local_address = _address(transport.get_extra_info("sockname"))
@@ -92,11 +97,20 @@ class UpstreamConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse and deliver what the upstream sent."""
-        if self.stream is None:
+        stream = self.stream
+        if stream is None:
             self.close()  # a response to no request: whose it is cannot be known
             return
         self._received = True
-        self._parser.feed(data)
+        found = self._parser.plain(data)
+        if found is None:
+            self._parser.feed(data)
+        elif stream.reading and stream.receive_whole(*found):
+            if not self._reading:
+                self._update_reading()
+            return
+        else:
+            self._parser.emit(*found)
         self._deliver()
 
     def eof_received(self) -> bool:
@@ -138,7 +152,11 @@ class UpstreamConnection(asyncio.Protocol):
         self._served += 1
         self._received = False
         self._parser.begin(stream.method, stream.asks_upgrade)
-        stream.attach(self)
+        pieces = stream.attach(self)
+        if len(pieces) == 1:
+            self._write(pieces[0])
+        else:
+            self._writelines(pieces)
         # Set only now, so that no callback comes from within the call that asks for the stream.
         self.stream = stream
         if stream.writable is self._write_paused:
@@ -149,7 +167,7 @@ class UpstreamConnection(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         """Hand bytes of the request to the transport."""
         if not self._lost:
-            self._transport.write(data)
+            self._write(data)
 
     def writelines(self, pieces: Iterable[bytes]) -> None:
         """Hand several pieces to the transport, without joining them where it can do so."""
@@ -168,21 +186,19 @@ class UpstreamConnection(asyncio.Protocol):
             asyncio.get_running_loop().call_soon(self._deliver)
         self._update_reading()
 
-    def finished(self, stream: UpstreamStream, flush: bool) -> None:
+    def finished(self, keep: bool, flush: bool) -> None:
         """Go on after a complete response: to the next request, or to the end.
 
         Args:
-            stream: What has ended.
+            keep: As far as the stream is concerned there may be another request.
             flush: Send what is unsent before closing.
         """
         self.stream = None
-        limit = self._pool.cluster.max_requests_per_connection
         if (
-            self._parser.reusable
-            and stream.sent
-            and not (self._events or self._closed or self._lost)
-            and not (stream.closes or self._write_paused)
-            and (limit is None or self._served < limit)
+            keep
+            and self._parser.reusable
+            and not (self._events or self._closed or self._lost or self._write_paused)
+            and (self._most is None or self._served < self._most)
         ):
             self._pool.release(self)
         elif flush:

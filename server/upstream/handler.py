@@ -49,5 +49,16 @@ class ResponseHandler(Protocol):
         """The stream ended in any other way; what is sent from now on is dropped."""
 
 
+class WholeResponseHandler(ResponseHandler, Protocol):
+    """A handler that also takes a response at once, where nothing could come between its parts."""
+
+    def on_whole_response(self, status: int, headers: Headers, body: bytes) -> None:
+        """Everything that was to come before `on_upstream_complete`, in one call.
+
+        Called in the place of `on_response_headers` and what follows it, for most responses that
+        are small and have a `content-length`; `body` may be empty. It is too late to pause.
+        """
+
+
 #: Takes raw bytes after a 101: a piece, or empty bytes with True at the end of that direction.
 UpgradedData: TypeAlias = Callable[[bytes, bool], None]

@@ -9,6 +9,7 @@ import httptools
 
 from anywasm.core.errors import AnyWasmError
 from anywasm.server.http.request import Headers
+from anywasm.server.upstream.codec import parse_plain
 from anywasm.server.upstream.failure import FailureReason, UpstreamFailure
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class ResponseParser:
         "_asks_upgrade",
         "_body",
         "_fed",
+        "_fresh",
         "_headers",
         "_is_head",
         "_llhttp",
@@ -90,6 +92,7 @@ class ResponseParser:
         self._headers: Headers = []
         self._body: list[bytes] = []
         self._fed = 0
+        self._fresh = False  # nothing has come of the response that is due
 
     def begin(self, method: bytes, asks_upgrade: bool) -> None:
         """Expect the response to a request; the one before must have been `reusable`."""
@@ -100,8 +103,27 @@ class ResponseParser:
         self._asks_upgrade = asks_upgrade
         self._state = _HEAD
         self.reusable = False
-        self._headers = []
-        self._fed = 0
+        self._fresh = True
+
+    def plain(self, data: bytes) -> tuple[int, Headers, bytes] | None:
+        """Status, headers and body, if the next bytes are all of a plain response.
+
+        `feed` them otherwise; they are as they were then.
+        """
+        if not self._fresh or self._is_head:
+            return None
+        found = parse_plain(data, self._max_headers, self._max_header_bytes)
+        if found is not None:
+            self._state = _DONE
+            self._fresh = False
+            self.reusable = True
+        return found
+
+    def emit(self, status: int, headers: Headers, body: bytes) -> None:
+        """Append a response that `plain` has found to `events`, as `feed` would have."""
+        self.events.append(ResponseHead(status, headers, not body))
+        if body:
+            self.events += (body, [])
 
     def feed(self, data: bytes) -> None:
         """Parse the next bytes; what they hold is appended to `events`.
@@ -112,6 +134,10 @@ class ResponseParser:
             if self._state == _RAW:
                 self.events.append(data)
             return
+        if self._fresh:
+            self._fresh = False
+            self._headers = []
+            self._fed = 0
         self._fed += len(data)
         try:
             self._llhttp.feed_data(data)

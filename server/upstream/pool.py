@@ -41,6 +41,8 @@ class UpstreamPool:
         counters: Totals.
     """
 
+    _loop: asyncio.AbstractEventLoop  # from the first connection on
+
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self.tls = None if cluster.tls is None else cluster.tls.context()
@@ -157,6 +159,7 @@ class UpstreamPool:
         self._attempts.discard(attempt)
         self._endpoints.connected(attempt.endpoint)
         self.counters.connects += 1
+        self._loop = asyncio.get_running_loop()
         self._open.add(connection)
         self.release(connection)
 
@@ -165,7 +168,7 @@ class UpstreamPool:
         if self._pending:
             connection.start(self._pending.popleft())
             return
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         connection.idle_since = loop.time()
         self._idle.append(connection)
         if self._timer is None:

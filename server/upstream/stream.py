@@ -6,15 +6,11 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from anywasm.server.http.request import Header
+from anywasm.server.http.request import Header, Headers
+from anywasm.server.upstream.codec import encode_request_head
 from anywasm.server.upstream.errors import StreamStateError
 from anywasm.server.upstream.failure import FailureReason, UpstreamFailure
-from anywasm.server.upstream.head import (
-    CHUNKED,
-    LENGTH,
-    encode_request_fields,
-    encode_request_head,
-)
+from anywasm.server.upstream.head import CHUNKED, LENGTH, encode_request_fields
 from anywasm.server.upstream.parser import ResponseHead
 
 if TYPE_CHECKING:
@@ -44,11 +40,13 @@ class UpstreamStream:
     still sending learns of the end too late. Called out of order they raise `StreamStateError`.
 
     Attributes:
+        handler: Told of the response; another may take its place.
         method: The method.
         asks_upgrade: A 101 is welcome.
         closes: The caller wants the connection closed after the response.
         reading: Not between `pause_reading` and `resume_reading`.
         ended: `on_upstream_complete` or `on_upstream_reset` is done or under way.
+        writable: The upstream keeps up; False between the unwritable and the writable callback.
     """
 
     __slots__ = (
@@ -56,20 +54,20 @@ class UpstreamStream:
         "_buffered",
         "_connection",
         "_framing",
-        "_handler",
         "_on_upgraded_data",
         "_peer_closed",
         "_pool",
         "_remaining",
         "_replay",
         "_side",
-        "_unwritable",
         "_upgraded",
         "asks_upgrade",
         "closes",
         "ended",
+        "handler",
         "method",
         "reading",
+        "writable",
     )
 
     def __init__(
@@ -90,7 +88,7 @@ class UpstreamStream:
         self.reading = True
         self.ended = False
         self._pool = pool
-        self._handler = handler
+        self.handler = handler
         self._on_upgraded_data = on_upgraded_data
         self._side = _SENT if end_stream else _BODY
         self._connection: UpstreamConnection | None = None
@@ -98,16 +96,11 @@ class UpstreamStream:
         self._buffered = 0
         # Kept while sending it again is allowed: once, and as long as it is all that was sent.
         self._replay = head if method in _IDEMPOTENT else None
-        self._unwritable = False
+        self.writable = True
         self._upgraded = False
         self._peer_closed = False
 
     # --- state ------------------------------------------------------------------------------------
-
-    @property
-    def writable(self) -> bool:
-        """The upstream keeps up; False between the unwritable and the writable callback."""
-        return not self._unwritable
 
     @property
     def remote_address(self) -> tuple[str, int] | None:
@@ -118,11 +111,6 @@ class UpstreamStream:
     def local_address(self) -> tuple[str, int] | None:
         """This side's address and port; None on a Unix socket and before the connection."""
         return None if self._connection is None else self._connection.local_address
-
-    @property
-    def sent(self) -> bool:
-        """The request was handed to the transport to its end."""
-        return self._side == _SENT
 
     # --- the request ------------------------------------------------------------------------------
 
@@ -209,15 +197,12 @@ class UpstreamStream:
 
     # --- for the pool and the connection ----------------------------------------------------------
 
-    def attach(self, connection: UpstreamConnection) -> None:
-        """Let the connection take the request over; sends what has waited."""
+    def attach(self, connection: UpstreamConnection) -> list[bytes]:
+        """Let the connection take the request over, which sends what has waited."""
         self._connection = connection
         pieces, self._buffer = self._buffer, []
         self._buffered = 0
-        if len(pieces) == 1:
-            connection.write(pieces[0])
-        else:
-            connection.writelines(pieces)
+        return pieces
 
     def rewind(self) -> bool:
         """Let the connection ask to send the request again elsewhere; True if that is allowed."""
@@ -229,14 +214,14 @@ class UpstreamStream:
 
     def update_writable(self, writable: bool) -> None:
         """Let the connection tell the handler whether the upstream keeps up."""
-        if writable is not self._unwritable or self.ended:
+        if writable is self.writable or self.ended:
             return
-        self._unwritable = not writable
+        self.writable = writable
         try:
             if writable:
-                self._handler.on_upstream_writable()
+                self.handler.on_upstream_writable()
             else:
-                self._handler.on_upstream_unwritable()
+                self.handler.on_upstream_unwritable()
         except Exception:
             self._handler_failed()
 
@@ -247,7 +232,7 @@ class UpstreamStream:
                 if self._upgraded:
                     self._receive_raw(event, False)
                 else:
-                    self._handler.on_response_data(event, False)
+                    self.handler.on_response_data(event, False)
             elif isinstance(event, ResponseHead):
                 self._receive_head(event)
             elif isinstance(event, list):
@@ -256,6 +241,22 @@ class UpstreamStream:
                 self.fail(event)
         except Exception:
             self._handler_failed()
+
+    def receive_whole(self, status: int, headers: Headers, body: bytes) -> bool:
+        """Let the connection deliver a response at once; False where the handler wants it in turn.
+
+        See `WholeResponseHandler`.
+        """
+        take = getattr(self.handler, "on_whole_response", None)
+        if take is None:
+            return False
+        try:
+            take(status, headers, body)
+        except Exception:
+            self._handler_failed()
+        else:
+            self._complete()
+        return True
 
     def fail(self, failure: UpstreamFailure) -> None:
         """End the stream with a failure; without effect once it has ended."""
@@ -270,7 +271,7 @@ class UpstreamStream:
         if failure.reason is not FailureReason.LOCAL_RESET:
             self._pool.counters.failures += 1
         try:
-            self._handler.on_upstream_reset(failure)
+            self.handler.on_upstream_reset(failure)
         except Exception:
             log.exception("a handler failed at the end of its stream")
 
@@ -279,15 +280,15 @@ class UpstreamStream:
     def _receive_head(self, head: ResponseHead) -> None:
         status = head.status
         if status >= 200:
-            self._handler.on_response_headers(status, head.headers, head.end_stream)
+            self.handler.on_response_headers(status, head.headers, head.end_stream)
             if head.end_stream:
                 self._complete()
         elif status == 101:
             self._upgraded = True
             self._side = _RAW
-            self._handler.on_response_headers(status, head.headers, False)
+            self.handler.on_response_headers(status, head.headers, False)
         else:
-            self._handler.on_informational(status, head.headers)
+            self.handler.on_informational(status, head.headers)
 
     def _receive_end(self, trailers: list[Header]) -> None:
         if self._upgraded:
@@ -297,9 +298,9 @@ class UpstreamStream:
             if self._side == _RAW and self._connection.can_write_eof:
                 return  # the other direction is still open
         elif trailers:
-            self._handler.on_response_trailers(trailers)
+            self.handler.on_response_trailers(trailers)
         else:
-            self._handler.on_response_data(b"", True)
+            self.handler.on_response_data(b"", True)
         self._complete()
 
     def _receive_raw(self, data: bytes, end_stream: bool) -> None:
@@ -311,9 +312,10 @@ class UpstreamStream:
             return
         self.ended = True
         assert self._connection is not None
-        self._connection.finished(self, flush=self._upgraded)
+        # Whatever of the request is not with the transport by now is not sent.
+        self._connection.finished(self._side == _SENT and not self.closes, self._upgraded)
         try:
-            self._handler.on_upstream_complete()
+            self.handler.on_upstream_complete()
         except Exception:
             log.exception("a handler failed at the end of its stream")
 

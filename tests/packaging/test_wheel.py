@@ -120,7 +120,7 @@ def compiles() -> bool:
 @pytest.mark.skipif(not compiles(), reason="needs a C compiler and Python's headers")
 def test_the_wheel_has_the_extensions(wheel: Path) -> None:
     compiled = sysconfig.get_config_var("EXT_SUFFIX")
-    names = ("engines/_fastcall", "abi/_hostcall", "server/http/_head")
+    names = ("engines/_fastcall", "abi/_hostcall", "server/http/_head", "server/upstream/_head")
     expected = {f"anywasm/{name}{compiled}" for name in names}
     assert expected <= contents(wheel)
 

@@ -119,7 +119,7 @@ def test_garbage_is_an_event_never_an_exception(
         assert heads[-1][0] >= 200 or (upgrade and heads[-1][0] == 101)
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(likely)
 def test_garbage_over_a_connection_ends_the_stream_once(pieces: list[bytes]) -> None:
     ends: list[Any] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
 from anywasm.core.errors import AbiError
@@ -89,11 +89,32 @@ class Callbacks:
     get_id: Callable[..., Any] | None
 
     def __init__(self, instance: Instance, allowed: frozenset[str] | None = None) -> None:
+        self._instance = instance
+        self._promising: dict[str, Callable[..., Generator[Any, Any, Any]]] = {}
         for name, arity in CALLBACKS.items():
             # A callback outside the plugin's capabilities is as if it were not exported.
             offered = allowed is None or name in allowed
             function = _bind(instance, name, arity) if offered else None
             setattr(self, name.removeprefix("proxy_"), function)
+
+    def promising(self, name: str) -> Callable[..., Generator[Any, Any, Any]]:
+        """The callback `name`, which the guest exports, for a call that may be suspended."""
+        try:
+            return self._promising[name]
+        except KeyError:
+            pass
+        export = f"proxy_{name}"
+        function = self._instance.promising(export)
+        found = _function_type(self._instance, export)
+        assert found is not None
+        if len(found.params) == _SHORTER.get(export):
+            longer = function
+
+            def function(context: int, count: int, _end_of_stream: int) -> Any:
+                return longer(context, count)
+
+        self._promising[name] = function
+        return function
 
     def name(self, function: Callable[..., Any]) -> str | None:
         """The name of a bound callback, or None for any other function."""

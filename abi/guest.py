@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from anywasm.abi.host import HostServices
     from anywasm.abi.plugin import PluginIdentity
     from anywasm.abi.stream_info import StreamInfo
+    from anywasm.abi.waits import Answer, Wait
     from anywasm.core.module import Module
 
     Job = Callable[[], None]
@@ -84,6 +85,8 @@ class Guest:
         phase: The restricted phase that runs now, or none.
         failed: What broke it, or None.
         failed_in: The callback, or other export, that ran then, or None.
+        waits_for: What the running host function wants to wait for.
+        answer: What came of that, for the host function that is called again.
         woken: Streams for which the running call asked something, other than the call's own.
         poster: How a job gets to run when the guest is free; called from any thread. Its owner sets
             it where others use the guest too; by default `run_soon`, for a guest with one thread.
@@ -107,6 +110,7 @@ class Guest:
         "_settling",
         "abi",
         "allowed",
+        "answer",
         "base",
         "call",
         "callbacks",
@@ -126,6 +130,7 @@ class Guest:
         "phase",
         "poster",
         "services",
+        "waits_for",
         "woken",
     )
 
@@ -156,6 +161,8 @@ class Guest:
         self.failed: BaseException | None = None
         self.failed_in: str | None = None
         self.woken: list[StreamContext] = []
+        self.waits_for: Wait | None = None
+        self.answer: Answer | None = None
         self.phase = Phase.START
         self.env = dict(plugin.env)
         self.allowed = plugin.allowed_capabilities
@@ -234,6 +241,23 @@ class Guest:
                 self._run(self.deferred.popleft())
         finally:
             self._settling = False
+
+    def wait_for(self, wait: Wait) -> Status | None:
+        """Suspend the guest when the running host function has returned, if that can be done.
+
+        Returns:
+            What the host function is to return; it is called again with the answer. None where it
+            has to wait itself.
+        """
+        if not self.instance.can_suspend:
+            return None
+        self.waits_for = wait
+        return Status.OK
+
+    def take_answer(self) -> Answer | None:
+        """What came of `wait_for`, when the host function is called again."""
+        answer, self.answer = self.answer, None
+        return answer
 
     def post(self, job: Job) -> None:
         """Have `job` call the guest when it is free. From any thread; nothing once it is closed."""

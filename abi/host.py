@@ -24,7 +24,12 @@ class LogSink(Protocol):
 
 
 class StateStore(Protocol):
-    """A key-value store behind `proxy_get_state`. Thread-safe."""
+    """A key-value store behind `proxy_get_state`. Thread-safe.
+
+    One whose attribute `waits` is False answers at once, so that guests are not suspended for it.
+    One with `get_soon`, a method or None, needs no thread where guests can be suspended (see
+    `SoonStateStore`).
+    """
 
     def get(self, key: bytes, timeout: float) -> bytes | None:
         """The value of `key`, or None where there is none.
@@ -39,6 +44,21 @@ class StateStore(Protocol):
 
     def close(self) -> None:
         """Free its connections."""
+
+
+class SoonStateStore(StateStore, Protocol):
+    """A state store that can be read on an event loop."""
+
+    def get_soon(
+        self, key: bytes, timeout: float, tell: Callable[[bytes | Exception | None], None]
+    ) -> None:
+        """As `get`, without waiting; called on the running event loop.
+
+        Args:
+            key: As the guest sent it.
+            timeout: Seconds that are left for the answer.
+            tell: Called once on the loop, now or later, with the value or what `get` would raise.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from anywasm.abi.binding import bind_host_function
 from anywasm.abi.enums import Status
 from anywasm.abi.runtime import RUNTIME_FUNCTIONS
 from anywasm.abi.table import HOST_FUNCTIONS
+from anywasm.abi.waits import suspending
 from anywasm.abi.wasi.table import WASI_FUNCTIONS, WASI_MODULES, Errno
 from anywasm.core.errors import AbiError
 from anywasm.core.types import ExternKind, FuncType, ImportType
@@ -111,6 +112,9 @@ def _bind(guest: Guest, item: ImportType) -> Callable[..., Any] | None:
         offered = function.versions is None or function.versions & guest.abi.lineage
         if not offered or not _fits(function.type, item.type):
             return None
-        return _limited(guest, item, bind_host_function(function, guest), Status.INTERNAL_FAILURE)
+        bound: Callable[..., Any] = bind_host_function(function, guest)
+        if function.blocking and item.type.results and guest.module.vm.capabilities.suspend:
+            bound = suspending(guest, bound)
+        return _limited(guest, item, bound, Status.INTERNAL_FAILURE)
     runtime = RUNTIME_FUNCTIONS.get(item.name)
     return None if runtime is None or runtime.type != item.type else runtime.function

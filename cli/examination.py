@@ -249,5 +249,5 @@ def plugin_facts(plugin: Plugin) -> dict[str, Any]:
         "engine_version": vm.version,
         "abi_version": abi_version(plugin.module).name,
         "profile": plugin.profile,
-        "execution": "inline" if plugin.inline else "thread",
+        "execution": "inline" if plugin.inline or plugin.suspends else "thread",
     }

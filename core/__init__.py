@@ -40,6 +40,7 @@ from anywasm.core.registry import (
     known_engines,
 )
 from anywasm.core.store import Store
+from anywasm.core.suspending import Suspending
 from anywasm.core.tables import Table
 from anywasm.core.vm import ENGINE_API_VERSION, VM
 
@@ -73,6 +74,7 @@ __all__ = [
     "ResourceLimits",
     "StateStoreError",
     "Store",
+    "Suspending",
     "Table",
     "TableBoundsError",
     "TrapError",

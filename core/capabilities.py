@@ -48,6 +48,8 @@ class Capabilities:
         parallel: Instances run at the same time in different threads (the GIL is released).
         thread_bound: An instance may only be used by the thread that made it.
         reentrant: A host function may call exports of the instance that called it.
+        suspend: A host function may suspend the guest that called it (`Suspending`,
+            `Instance.promising`); the thread is free meanwhile.
         backtrace: Traps carry the guest's frames.
         memory_moves: Growth may move the memory; cached addresses do not survive it.
         imports: The kinds of import that can be given.
@@ -63,6 +65,7 @@ class Capabilities:
     parallel: bool = False
     thread_bound: bool = False
     reentrant: bool = True
+    suspend: bool = False
     backtrace: bool = False
     memory_moves: bool = False
     imports: frozenset[ExternKind] = frozenset({ExternKind.FUNCTION})

@@ -8,6 +8,7 @@ not here or in `anywasm` itself may change without a new `ENGINE_API_VERSION`.
 - One whose C code shares a buffer with Python: `slot_export`, `slot_host` and `SlotLayout`.
 - A memory that is a buffer: `Memory`. One that is none: `CopiedMemory`.
 - Instances that share memories, tables, globals and functions: `Store`, `Table`.
+- Guests that are suspended: `Suspending`, and `CallGate.suspend` while one is.
 - Deadlines: `CallGate.expires` and `check_time` where the engine asks whether time is up, `Ticker`
   where it must be told, `MeteredGate` and `meter` where it can do neither.
 """
@@ -37,6 +38,7 @@ from anywasm.core.memory import PAGE_SIZE, Memory
 from anywasm.core.metering import MeteredGate, MeteringPlan, meter
 from anywasm.core.module import Module
 from anywasm.core.store import Store
+from anywasm.core.suspending import Suspending
 from anywasm.core.tables import Table
 from anywasm.core.types import (
     CustomSection,
@@ -80,6 +82,7 @@ __all__ = [
     "SlotLayout",
     "SlotViews",
     "Store",
+    "Suspending",
     "Table",
     "TableType",
     "Ticker",

@@ -39,7 +39,8 @@ class CallGate:
     """Guards one instance.
 
     The hot path of a call reads one attribute, `alert`, and takes one lock; everything else happens
-    only when `alert` is set: the instance is closed, bound to a thread, or under a deadline.
+    only when `alert` is set: the instance is closed, bound to a thread, under a deadline, or kept
+    by a suspended call.
 
     Attributes:
         alert: Whether `check` has anything to say.
@@ -54,6 +55,7 @@ class CallGate:
         "_closed",
         "_home",
         "_lock",
+        "_suspended",
         "_what",
         "acquire",
         "alert",
@@ -68,6 +70,7 @@ class CallGate:
         self._what = what
         self._lock: GateLock = lock or threading.RLock()  # type: ignore[assignment]
         self._closed = False
+        self._suspended = False
         self._home = _thread.token if thread_bound else None
         self.acquire = self._lock.acquire
         self.release = self._lock.release
@@ -80,16 +83,31 @@ class CallGate:
         """Whether `close` has passed."""
         return self._closed
 
+    @property
+    def suspended(self) -> bool:
+        """Whether a call is suspended."""
+        return self._suspended
+
+    @property
+    def lock(self) -> GateLock:
+        """What it was given for `lock`, or an RLock."""
+        return self._lock
+
     def check(self) -> None:
         """Raise what stands against entering now.
 
         Raises:
             ClosedError: After `close`.
-            ConcurrencyError: In a thread to which the instance is not bound.
+            ConcurrencyError: In a thread to which the instance is not bound, and while a call is
+                suspended in it.
             DeadlineExceededError: When the running deadline has passed.
         """
         # Every call into a thread-bound instance comes here: one comparison, and no further call.
-        if self._closed or (self._home is not None and _thread.token is not self._home):
+        if (
+            self._closed
+            or self._suspended
+            or (self._home is not None and _thread.token is not self._home)
+        ):
             self.check_usable()
         if self.expires is not None:
             self.check_time()
@@ -147,15 +165,27 @@ class CallGate:
         self._closed = self.alert = True
 
     def check_usable(self) -> None:
-        """Raise when the instance is closed or this is not its thread.
+        """Raise when the instance is closed, a call is suspended in it, or this is not its thread.
 
         Raises:
             ClosedError: After `close`.
-            ConcurrencyError: In a thread to which the instance is not bound.
+            ConcurrencyError: In a thread to which the instance is not bound, and while a call is
+                suspended in it.
         """
         if self._closed:
             raise closed_error(self._what)
+        if self._suspended:
+            raise ConcurrencyError(f"{self._what} has a suspended call, which must end first")
         self.check_home()
+
+    def suspend(self) -> None:
+        """Refuse every call until `resume`: the guest's own stack is kept half way through one."""
+        self._suspended = self.alert = True
+
+    def resume(self) -> None:
+        """The suspended call goes on, or was given up."""
+        self._suspended = False
+        self.set_expires(self.expires)
 
     def check_home(self) -> None:
         """Raise in a thread to which the instance is not bound.
@@ -171,7 +201,9 @@ class CallGate:
     def set_expires(self, expires: float | None) -> None:
         """Have calls end at that `time.monotonic` second; None for never."""
         self.expires = expires
-        self.alert = self._closed or self._home is not None or expires is not None
+        self.alert = (
+            self._closed or self._suspended or self._home is not None or expires is not None
+        )
 
 
 class Deadline:

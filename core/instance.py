@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, cast
 
@@ -124,6 +124,10 @@ class Instance(Closeable):
         """The exported table, where `capabilities.imports` has tables."""
         raise UnsupportedError(f"an exported table cannot be used from the host: {export}")
 
+    def _bind_promising(self, export: ExportType) -> Callable[..., Generator[Any, Any, Any]]:
+        """As `promising`, for an exported function, where `capabilities.suspend`."""
+        raise UnsupportedError(f"engine {self.module.vm.name!r} cannot suspend guests")
+
     @abstractmethod
     def _close(self) -> None:
         """Free everything native. Called once, with no call running; never for one in a store."""
@@ -161,6 +165,47 @@ class Instance(Closeable):
             raise ExportNotFoundError(f"no exported function named {name!r}")
         return self._call_bits(export, args)
 
+    def promising(self, name: str) -> Callable[..., Generator[Any, Any, Any]]:
+        """The exported function `name`, for calls that may be suspended (`Suspending`).
+
+        As `WebAssembly.promising` of the JS API, with a generator for the promise. It enters the
+        guest when it is first advanced; it yields what a `Suspending` host function yielded, takes
+        what that is to be sent, and returns what the export does.
+
+        While a call is suspended, every other one into the instance (the store, where it has one)
+        gets a `ConcurrencyError`; so does a second one of this kind inside it. It may go on in
+        another thread. A deadline counts while it is suspended, and is noticed when it goes on.
+        Closing the generator gives the guest's call up where it stands, closing the instance does
+        so, too; the call then raises `ClosedError` when it is to go on.
+
+        Args:
+            name: The export.
+
+        Raises:
+            UnsupportedError: Where the engine cannot suspend (`capabilities.suspend`).
+            ExportNotFoundError: When there is no function of that name.
+            ClosedError: After `close`.
+        """
+        vm = self.module.vm
+        if not vm.capabilities.suspend:
+            raise UnsupportedError(
+                f"engine {vm.name!r} cannot suspend guests; choose an engine with "
+                "capabilities.suspend, or wait in a thread"
+            )
+        export = self.module.exports_by_name.get(name)
+        if export is None or export.kind is not ExternKind.FUNCTION:
+            raise ExportNotFoundError(f"no exported function named {name!r}")
+        self._gate.check_usable()
+        return self._bind_promising(export)
+
+    @property
+    def can_suspend(self) -> bool:
+        """Whether the running host function may suspend its guest now.
+
+        That is one which the guest called on the way from `promising`, in this thread.
+        """
+        return False
+
     def deadline(self, seconds: float) -> AbstractContextManager[None]:
         """Bound every export call inside the `with` block, nested ones too.
 
@@ -183,7 +228,7 @@ class Instance(Closeable):
             )
         if not isinstance(seconds, (int, float)) or not seconds >= 0:
             raise ArgumentError(f"a deadline is a number of seconds of at least 0, not {seconds!r}")
-        if self._gate.alert:
+        if self._gate.alert and not self._gate.suspended:  # it may be for going on
             self._gate.check_usable()
         self._arm(time.monotonic() + seconds)
         return Deadline(self._gate, seconds)

@@ -10,6 +10,7 @@ from anywasm.core.errors import LinkError, UnsupportedError
 from anywasm.core.globals import Global
 from anywasm.core.instance import Exports
 from anywasm.core.memory import Memory
+from anywasm.core.suspending import Suspending
 from anywasm.core.tables import Table
 from anywasm.core.types import ExternKind, GlobalType, ImportType
 
@@ -71,6 +72,10 @@ def resolve_imports(
         except KeyError:
             missing.setdefault((item.module, item.name), item)
             continue
+        if isinstance(value, Suspending) and not capabilities.suspend:
+            raise UnsupportedError(
+                f"this engine cannot suspend guests, as {item} wants to: {value!r}"
+            )
         if not _fits(item, namespace, value, capabilities):
             wrong.append(f"{item} was given {value!r}")
         values.append(value)

@@ -6,6 +6,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include "_fastcall_call.h"
 #include "_fastcall_gate.h"
 #include "_fastcall_memory.h"
 #include "_fastcall_ticker.h"
@@ -40,12 +41,16 @@ static int fill(PyObject *module) {
     PyTypeObject *types[] = {
         &Lock_type,         &Export_type,      &Host_type,         &Wasm3Export_type,
         &Wasm3Machine_type, &WasmerExport_type, &WasmerHost_type,  &WasmtimeExport_type,
-        &Ticker_type,
+        &Ticker_type,       &Promises_type,    &Suspending_type,   &Promising_type,
+        &Call_type,
     };
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         if (PyModule_AddType(module, types[i]) < 0)
             return -1;
     if (add_address(module, "wasm3_callback", (void *)(uintptr_t)wasm3_callback) < 0)
+        return -1;
+    if (add_address(module, "suspending_callback", (void *)(uintptr_t)suspending_callback) < 0 ||
+        add_address(module, "wasmtime_epoch", (void *)(uintptr_t)wasmtime_epoch) < 0)
         return -1;
     return add_address(module, "wasmtime_callback", (void *)(uintptr_t)wasmtime_callback);
 }

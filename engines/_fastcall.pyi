@@ -1,6 +1,6 @@
 """The types of the C extension; see `anywasm.engines.fastcall`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, NoReturn, TypeVar
 
 from anywasm.core.gate import CallGate
@@ -15,6 +15,7 @@ wasmtime_callback: int
 wasm3_callback: int
 
 class Lock:
+    depth: int
     def acquire(self, blocking: bool, /) -> bool: ...
     def release(self) -> None: ...
     def _is_owned(self) -> bool: ...
@@ -50,6 +51,49 @@ class WasmtimeExport(Export):
         fail: Callable[[int, int], NoReturn],
         /,
     ) -> None: ...
+
+#: The address of the epoch callback whose data is `WasmtimePromises.address`.
+wasmtime_epoch: int
+#: The address of the `wasmtime_func_unchecked_callback_t` whose environment is that of a
+#: `WasmtimeSuspending`.
+suspending_callback: int
+
+class WasmtimePromises:
+    address: int
+    can_suspend: bool
+    def __init__(
+        self, context: int, gate: CallGate, store: Any, on_epoch: int, token: int, /
+    ) -> None: ...
+    def close(self) -> None: ...
+
+class WasmtimeSuspending(Host):
+    def __init__(
+        self,
+        goes_on: bool,
+        promises: WasmtimePromises,
+        gate: CallGate,
+        name: str,
+        type: FuncType,
+        params: bytes,
+        results: bytes,
+        fn: Callable[..., Any],
+        /,
+    ) -> None: ...
+
+class WasmtimePromising:
+    def __init__(
+        self,
+        func: bytes,
+        promises: WasmtimePromises,
+        gate: CallGate,
+        name: str,
+        type: FuncType,
+        params: bytes,
+        results: bytes,
+        fail: Callable[[int, int], NoReturn],
+        /,
+    ) -> None: ...
+    def __call__(self, *args: Any) -> Generator[Any, Any, Any]: ...
 
 class Wasm3Machine:
     def __init__(
@@ -109,8 +153,13 @@ def use_wasmtime(
     trap_new: int,
     trap_delete: int,
     error_delete: int,
+    func_call_async: int,
+    call_future_poll: int,
+    call_future_delete: int,
+    context_set_epoch_deadline: int,
     measure: Callable[[], int],
     too_deep: Callable[[], NoReturn],
+    fiber_room: int,
     /,
 ) -> None: ...
 def use_wasm3(

@@ -5,12 +5,13 @@
 #define ANYWASM_FASTCALL_GATE_H
 
 #include "../core/_slots.h"
+#include <structmember.h>
 #include <time.h>
 
 static PyTypeObject *gate_type;
 static PyObject *gate_thread; /* of anywasm.core.gate: its `token` stands for the running thread */
 static struct {
-    Py_ssize_t lock, alert, closed, home, expires, pending;
+    Py_ssize_t lock, alert, closed, suspended, home, expires, pending;
 } gate_at;
 
 /* --- a lock as threading.RLock is one, but never waiting, and open to C ------------------------ */
@@ -60,6 +61,11 @@ static PyMethodDef Lock_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
+static PyMemberDef Lock_members[] = {
+    {"depth", T_PYSSIZET, offsetof(LockObject, depth), READONLY, "How often it is taken."},
+    {NULL, 0, 0, 0, NULL},
+};
+
 static PyTypeObject Lock_type = {
     PyVarObject_HEAD_INIT(NULL, 0)
     .tp_name = "anywasm.engines._fastcall.Lock",
@@ -67,6 +73,7 @@ static PyTypeObject Lock_type = {
     .tp_basicsize = sizeof(LockObject),
     .tp_flags = Py_TPFLAGS_DEFAULT,
     .tp_methods = Lock_methods,
+    .tp_members = Lock_members,
     .tp_new = PyType_GenericNew,
 };
 
@@ -122,7 +129,8 @@ static int gate_enter(PyObject *gate) {
     }
     if (slot_at(gate, gate_at.alert) == Py_False)
         return 0;
-    if (slot_at(gate, gate_at.closed) == Py_False && gate_is_home(gate)) {
+    if (slot_at(gate, gate_at.closed) == Py_False &&
+        slot_at(gate, gate_at.suspended) == Py_False && gate_is_home(gate)) {
         int overdue = gate_is_overdue(gate);
         if (overdue == 0)
             return 0;
@@ -191,6 +199,7 @@ static int gate_setup(void) {
     if ((gate_at.lock = slot_offset(cls, "_lock")) < 0 ||
         (gate_at.alert = slot_offset(cls, "alert")) < 0 ||
         (gate_at.closed = slot_offset(cls, "_closed")) < 0 ||
+        (gate_at.suspended = slot_offset(cls, "_suspended")) < 0 ||
         (gate_at.home = slot_offset(cls, "_home")) < 0 ||
         (gate_at.expires = slot_offset(cls, "expires")) < 0 ||
         (gate_at.pending = slot_offset(cls, "pending")) < 0)

@@ -44,17 +44,21 @@ static PyObject *host_answer(Signature *of, PyObject **args, const uint64_t *slo
     return returned;
 }
 
-/* Calls the host function; 0, or -1 with an exception. */
-static int host_run(Signature *of, const uint64_t *params, uint64_t *results, size_t stride) {
+/* As `host_answer`, with room for the arguments. */
+static PyObject *host_ask(Signature *of, const uint64_t *params, size_t stride) {
     PyObject *few[FEW + 1], **args = few;
     Py_ssize_t count = PyBytes_GET_SIZE(of->params);
-    if (count > FEW && (args = PyMem_New(PyObject *, count + 1)) == NULL) {
-        PyErr_NoMemory();
-        return -1;
-    }
+    if (count > FEW && (args = PyMem_New(PyObject *, count + 1)) == NULL)
+        return PyErr_NoMemory();
     PyObject *returned = host_answer(of, args + 1, params, stride);
     if (args != few)
         PyMem_Free(args);
+    return returned;
+}
+
+/* Calls the host function; 0, or -1 with an exception. */
+static int host_run(Signature *of, const uint64_t *params, uint64_t *results, size_t stride) {
+    PyObject *returned = host_ask(of, params, stride);
     if (returned == NULL)
         return -1;
     int status = host_store(of, returned, results, stride);

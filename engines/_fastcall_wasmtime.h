@@ -7,12 +7,20 @@
 #include "_fastcall_host.h"
 #include "_fastcall_thread.h"
 
+#include <stdbool.h>
+
 /* wasmtime.h's, without its types. */
 typedef void (*WasmtimeDelete)(void *owned);
 static struct {
     void *(*call)(void *context, const void *func, void *slots, size_t count, void **trap);
     void *(*trap_new)(const char *message, size_t length);
     WasmtimeDelete trap_delete, error_delete;
+    void *(*call_async)(void *context, const void *func, const void *args, size_t in, void *results,
+                        size_t out, void **trap, void **error);
+    bool (*poll)(void *future);
+    WasmtimeDelete future_delete;
+    void (*set_epoch_deadline)(void *context, uint64_t ticks);
+    uintptr_t fiber_room; /* how far below the first host function on a guest's own stack others may run */
     PyObject *measure;  /* () -> the address above which this thread may run host functions */
     PyObject *too_deep; /* () raises what stands against one below it */
 } wasmtime;
@@ -21,11 +29,17 @@ static const char WASMTIME_END[] = "ended by the host";
 /* 64-bit slots for a value. */
 #define WASMTIME_STRIDE 2
 
-/* The thread's `measure()`, 0 before it was taken. */
+/* The thread's `measure()`, or what takes its place on a guest's own stack; 0 before it was taken. */
 static _Thread_local uintptr_t wasmtime_floor;
+static _Thread_local int wasmtime_on_fiber;
 
 static int wasmtime_measured(void) {
-    return wasmtime_floor || (wasmtime_floor = ask_address(wasmtime.measure));
+    if (wasmtime_floor)
+        return 1;
+    wasmtime_floor = wasmtime_on_fiber
+                         ? (uintptr_t)__builtin_frame_address(0) - wasmtime.fiber_room
+                         : ask_address(wasmtime.measure);
+    return wasmtime_floor != 0;
 }
 
 typedef struct {
@@ -33,6 +47,20 @@ typedef struct {
     void *context;
     uint64_t func[4]; /* a copy of the wasmtime_func_t */
 } WasmtimeExport;
+
+/* Raises what ended a call, of which wasmtime left one or the other. */
+static void wasmtime_failed(Export *export, void *error, void *trap) {
+    if (export_raise_pending(export)) {
+        if (error != NULL)
+            wasmtime.error_delete(error);
+        else
+            wasmtime.trap_delete(trap);
+    } else {
+        export_failed(PyObject_CallFunction(export->sig.target, "KK",
+                                            (unsigned long long)(uintptr_t)error,
+                                            (unsigned long long)(uintptr_t)trap));
+    }
+}
 
 static int wasmtime_run(Export *export, uint64_t *slots) {
     WasmtimeExport *self = (WasmtimeExport *)export;
@@ -44,16 +72,7 @@ static int wasmtime_run(Export *export, uint64_t *slots) {
     guest_left(outer);
     if (error == NULL && trap == NULL)
         return 0;
-    if (export_raise_pending(export)) {
-        if (error != NULL)
-            wasmtime.error_delete(error);
-        else
-            wasmtime.trap_delete(trap);
-    } else {
-        export_failed(PyObject_CallFunction(export->sig.target, "KK",
-                                            (unsigned long long)(uintptr_t)error,
-                                            (unsigned long long)(uintptr_t)trap));
-    }
+    wasmtime_failed(export, error, trap);
     return -1;
 }
 
@@ -115,11 +134,28 @@ static void *wasmtime_callback(void *environment, void *Py_UNUSED(caller), uint6
     return trap;
 }
 
+/* Runs a call on its own stack, whose floor was found before, or is 0; whether it is at its end. */
+static int wasmtime_poll(void *future, uintptr_t *floor) {
+    uintptr_t outer_floor = wasmtime_floor;
+    int outer_on_fiber = wasmtime_on_fiber;
+    wasmtime_floor = *floor;
+    wasmtime_on_fiber = 1;
+    PyThreadState *outer = guest_entered();
+    bool done = wasmtime.poll(future);
+    guest_left(outer);
+    *floor = wasmtime_floor;
+    wasmtime_floor = outer_floor;
+    wasmtime_on_fiber = outer_on_fiber;
+    return done;
+}
+
 static PyObject *use_wasmtime(PyObject *Py_UNUSED(module), PyObject *args) {
-    unsigned long long call, trap_new, trap_delete, error_delete;
+    unsigned long long call, trap_new, trap_delete, error_delete, call_async, poll, future_delete,
+        set_epoch_deadline, fiber_room;
     PyObject *measure, *too_deep;
-    if (!PyArg_ParseTuple(args, "KKKKOO", &call, &trap_new, &trap_delete, &error_delete, &measure,
-                          &too_deep))
+    if (!PyArg_ParseTuple(args, "KKKKKKKKOOK", &call, &trap_new, &trap_delete, &error_delete,
+                          &call_async, &poll, &future_delete, &set_epoch_deadline, &measure,
+                          &too_deep, &fiber_room))
         return NULL;
     Py_INCREF(measure);
     Py_INCREF(too_deep);
@@ -127,6 +163,12 @@ static PyObject *use_wasmtime(PyObject *Py_UNUSED(module), PyObject *args) {
     wasmtime.trap_new = (void *(*)(const char *, size_t))(uintptr_t)trap_new;
     wasmtime.trap_delete = (WasmtimeDelete)(uintptr_t)trap_delete;
     wasmtime.error_delete = (WasmtimeDelete)(uintptr_t)error_delete;
+    wasmtime.call_async = (void *(*)(void *, const void *, const void *, size_t, void *, size_t,
+                                     void **, void **))(uintptr_t)call_async;
+    wasmtime.poll = (bool (*)(void *))(uintptr_t)poll;
+    wasmtime.future_delete = (WasmtimeDelete)(uintptr_t)future_delete;
+    wasmtime.set_epoch_deadline = (void (*)(void *, uint64_t))(uintptr_t)set_epoch_deadline;
+    wasmtime.fiber_room = (uintptr_t)fiber_room;
     Py_XSETREF(wasmtime.measure, measure);
     Py_XSETREF(wasmtime.too_deep, too_deep);
     Py_RETURN_NONE;

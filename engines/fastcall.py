@@ -8,7 +8,7 @@ environment variable `ANYWASM_FASTCALL=0` leaves it out.
 from __future__ import annotations
 
 import os
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from anywasm.core.gate import GateLock
 from anywasm.core.memory import Memory
@@ -40,6 +40,16 @@ def gate_lock() -> GateLock | None:
     return native.Lock() if ENABLED else None
 
 
+def lock_depth(lock: Any) -> int:
+    """How often the running thread, which has taken a gate's lock, has taken it."""
+    if ENABLED:
+        return lock.depth  # type: ignore[no-any-return]
+    # A threading.RLock tells nobody else before Python 3.14; conditions use the same two methods.
+    state = lock._release_save()
+    lock._acquire_restore(state)
+    return state[0]  # type: ignore[no-any-return]
+
+
 def signature(type: FuncType) -> tuple[bytes, bytes] | None:
     """Parameters and results as the extension reads them; None where it cannot or is not used."""
     if not ENABLED:
@@ -62,4 +72,4 @@ def fast_memory(cls: _MemoryType) -> _MemoryType:
     return native.hasten_memory(cls) if ENABLED else cls
 
 
-__all__ = ["ENABLED", "fast_memory", "gate_lock", "native", "signature"]
+__all__ = ["ENABLED", "fast_memory", "gate_lock", "lock_depth", "native", "signature"]

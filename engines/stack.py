@@ -12,6 +12,16 @@ from anywasm.core.errors import ConcurrencyError, TrapError, TrapKind
 GUEST_STACK = 512 * 1024
 #: Bytes of native stack kept for Python: about the thousand frames that Python allows itself.
 _PYTHON_STACK = 512 * 1024
+#: Bytes of the stack that a guest has to itself where it may be suspended: room for its own part,
+#: for host functions, and for other guests that these enter. Only what is touched takes memory.
+FIBER_STACK = 4 * 1024 * 1024
+#: How far below the first host function on such a stack there may be another. Where the stack ends
+#: is not told, but above that function there is at most one guest, and a little of the engine.
+FIBER_ROOM = FIBER_STACK - 2 * GUEST_STACK - _PYTHON_STACK - 64 * 1024
+
+
+#: A guest's own stack before its first host function: no address is refused, or taken for measured.
+UNPLACED = (1, 1, True)
 
 
 def thread_stack() -> tuple[int, int]:
@@ -42,10 +52,37 @@ class StackFloor(threading.local):
         floor: The address above which there is room for Python and one more guest; 0 before the
             thread was measured.
         low: The lowest address of the stack.
+        unplaced: Whether the thread is on a guest's own stack, of which no host function has told
+            yet where it is.
     """
 
     floor = 0
     low = 0
+    unplaced = False
+
+    def change(self, place: tuple[int, int, bool]) -> tuple[int, int, bool]:
+        """Go over to another stack, `UNPLACED` or one of which this told before.
+
+        Returns:
+            The one before, as `place` takes it.
+        """
+        before = self.low, self.floor, self.unplaced
+        self.low, self.floor, self.unplaced = place
+        return before
+
+    def check(self, address: int) -> None:
+        """Refuse a host function whose values are at `address`.
+
+        Those of a host function that is called as an export are the caller's, and anywhere.
+
+        Raises:
+            TrapError: Where too little of the stack is left below.
+        """
+        if self.unplaced:
+            self.unplaced = False
+            self.low, self.floor = address - FIBER_STACK, address - FIBER_ROOM
+        if self.low <= address < self.floor:
+            refuse_depth()
 
     def measure(self) -> int:
         """Find `floor` for the calling thread.

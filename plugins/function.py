@@ -11,12 +11,15 @@ import logging
 import threading
 from collections.abc import Generator
 from dataclasses import dataclass
+from typing import Any
 
+from anywasm.abi import suspendable
 from anywasm.abi.buffer import Buffer
 from anywasm.abi.context import StreamContext
 from anywasm.abi.enums import Action, BufferType, MapType, StreamType
 from anywasm.abi.headers import HeaderMap
 from anywasm.abi.pairs import Pair
+from anywasm.abi.waits import Answer, Wait
 from anywasm.core.errors import AnyWasmError, DeadlineExceededError
 from anywasm.plugins.errors import FunctionError, FunctionFailedError, FunctionTimeoutError
 from anywasm.plugins.plugin import Plugin
@@ -63,15 +66,20 @@ class FunctionResponse:
     body: bytes
 
 
-#: What a step of the call ends with: the response, or None while the guest has paused.
-Steps = Generator[None, None, FunctionResponse]
+#: Yields None while the guest has paused, and what it waits for while it is suspended.
+Steps = Generator[Any, Any, FunctionResponse]
 
 
 class FunctionStream:
     """One request in one instance.
 
     Its owner leases the instance, calls `advance`, and gives the lease back: for good when there is
-    a response or an error, or for a while when the guest has paused.
+    a response or an error, or for a while when the guest has paused. While the guest is suspended
+    it keeps the lease.
+
+    Attributes:
+        suspends: Whether the guest is called so that it can be suspended; otherwise the thread
+            waits where the guest does.
 
     Args:
         plugin: The plugin.
@@ -79,6 +87,7 @@ class FunctionStream:
         request: The request.
         deadline: The `time.monotonic` second by which there must be an answer.
         chain: The ids of the functions that wait, this one last.
+        suspends: See the attribute.
     """
 
     def __init__(
@@ -88,7 +97,9 @@ class FunctionStream:
         request: FunctionRequest,
         deadline: float,
         chain: tuple[str, ...],
+        suspends: bool = False,
     ) -> None:
+        self.suspends = suspends
         self.plugin = plugin
         self.slot = slot
         self.deadline = deadline
@@ -103,11 +114,14 @@ class FunctionStream:
         # It never ends the stream itself: it may be finalized by any thread, without the lease.
         self._steps = self._run()
 
-    def advance(self) -> FunctionResponse | None:
+    def advance(self, answer: Answer | None = None) -> FunctionResponse | Wait | None:
         """Go on until there is an answer or the guest pauses. The instance must be leased.
 
+        Args:
+            answer: What came of that for which the guest is suspended.
+
         Returns:
-            The response, or None while paused.
+            The response, None while paused, or what the guest waits for while it is suspended.
 
         Raises:
             FunctionFailedError: When the guest traps, refuses or says nothing.
@@ -115,7 +129,7 @@ class FunctionStream:
         """
         paused = False
         try:
-            next(self._steps)
+            waits_for: Wait | None = self._steps.send(answer)
             paused = True
         except StopIteration as end:
             response: FunctionResponse = end.value
@@ -129,7 +143,8 @@ class FunctionStream:
         finally:
             if not paused:
                 self.end()
-        return None
+                self._let_go()
+        return waits_for
 
     def abandon(self) -> FunctionTimeoutError:
         """End a paused stream whose time is up. The instance must be leased.
@@ -138,16 +153,45 @@ class FunctionStream:
             The error for the client.
         """
         self.end()
+        self._let_go()
         return FunctionTimeoutError(
             "the function paused and nobody resumed it", self.plugin.name, self.phase
         )
 
     def _run(self) -> Steps:
-        stream = self._guest.create_stream(self.slot.root, self.deadline, self._chain)
+        root, deadline, chain = self.slot.root, self.deadline, self._chain
+        callbacks = self._guest.callbacks
+        if self.suspends and callbacks.on_context_create is not None:
+            stream = yield from suspendable.create_stream(self._guest, root, deadline, chain)
+        else:
+            stream = self._guest.create_stream(root, deadline, chain)
         stream.notify = self._wake
         self._context = stream
-        yield from self._on_request(stream)
-        return (yield from self._on_response(stream))
+        try:
+            yield from self._on_request(stream)
+            response = yield from self._on_response(stream)
+        except AnyWasmError:
+            if self._ends_slowly:
+                yield from self._end(stream)
+            raise
+        if self._ends_slowly:
+            yield from self._end(stream)
+        return response
+
+    @property
+    def _ends_slowly(self) -> bool:
+        """Whether the guest may be suspended in the callbacks that end the stream."""
+        callbacks = self._guest.callbacks
+        return self.suspends and not (
+            callbacks.on_done is callbacks.on_log is callbacks.on_delete is None
+        )
+
+    def _end(self, stream: StreamContext) -> Generator[Any, Any, None]:
+        """As `end`, in which the guest may be suspended."""
+        try:
+            yield from suspendable.end(self._guest, stream)
+        except AnyWasmError as error:
+            self._failed_late(error)
 
     @property
     def resumed(self) -> threading.Event:
@@ -164,6 +208,12 @@ class FunctionStream:
         if self._resumed is not None:
             self._resumed.set()
 
+    def _let_go(self) -> None:
+        """Forget the context, which knows this stream: nothing is left to the garbage collector."""
+        context, self._context = self._context, None
+        if context is not None:
+            context.notify = None
+
     def end(self) -> None:
         """Have the guest let go of it. Idempotent; the instance must be leased."""
         if self._context is None:
@@ -171,10 +221,13 @@ class FunctionStream:
         try:
             self._guest.end(self._context)
         except AnyWasmError as error:
-            # The answer stands; the guest is broken and will be replaced.
-            _log.error("plugin %s: the guest failed after it answered: %s", self.plugin.name, error)
+            self._failed_late(error)
 
-    def _on_request(self, stream: StreamContext) -> Generator[None, None, None]:
+    def _failed_late(self, error: AnyWasmError) -> None:
+        # The answer stands; the guest is broken and will be replaced.
+        _log.error("plugin %s: the guest failed after it answered: %s", self.plugin.name, error)
+
+    def _on_request(self, stream: StreamContext) -> Generator[Any, Any, None]:
         request = self._request
         headers = stream.maps[MapType.HTTP_REQUEST_HEADERS] = HeaderMap(request.headers)
         # A function writes its answer while it reads the request.
@@ -203,7 +256,7 @@ class FunctionStream:
                 stream, "on_request_trailers", StreamType.HTTP_REQUEST, len(trailers)
             )
 
-    def _on_response(self, stream: StreamContext) -> Generator[None, None, FunctionResponse]:
+    def _on_response(self, stream: StreamContext) -> Steps:
         stream.responding = True
         answer = self._answer(stream)
         headers = stream.maps[MapType.HTTP_RESPONSE_HEADERS]
@@ -257,7 +310,7 @@ class FunctionStream:
         direction: StreamType,
         *args: int,
         may_pause: bool = True,
-    ) -> Generator[None, None, None]:
+    ) -> Generator[Any, Any, None]:
         """One callback, if it is exported; then pauses until the guest lets the stream go on."""
         callback = getattr(self._guest.callbacks, name)
         if callback is None:
@@ -266,7 +319,10 @@ class FunctionStream:
         goes_on = _HEADERS_GO_ON if name.endswith("_headers") else _GOES_ON
         local = stream.local_response
         stream.continued.discard(direction)
-        action = self._guest.call(stream, callback, stream.id, *args)
+        if self.suspends:
+            action = yield from suspendable.call(self._guest, stream, name, stream.id, *args)
+        else:
+            action = self._guest.call(stream, callback, stream.id, *args)
         while True:
             if stream.closed:
                 raise self._failure("the function closed its stream")

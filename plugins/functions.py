@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Collection
 
 from anywasm.abi.host import ServiceCall
+from anywasm.abi.waits import Wait
 from anywasm.plugins.errors import (
     FunctionBusyError,
     FunctionFailedError,
@@ -19,6 +21,45 @@ from anywasm.plugins.router import FunctionRouter
 
 #: How many functions may wait for each other in one chain.
 MAX_CHAIN = 16
+
+
+def call_chain(call: ServiceCall) -> tuple[str, ...]:
+    """The ids of those that wait in a function's call for another, that one last.
+
+    Raises:
+        FunctionRecursionError: When it is waiting in the chain already, or the chain is too long.
+    """
+    chain = (*call.chain, call.id)
+    if call.id in call.chain or len(chain) > MAX_CHAIN:
+        raise FunctionRecursionError(
+            f"function calls go round in circles, or too deep: {' -> '.join(chain)}"
+        )
+    return chain
+
+
+def call_request(call: ServiceCall) -> FunctionRequest:
+    """What a function gets that another one calls."""
+    return FunctionRequest(
+        (
+            (b":authority", b"localhost"),
+            (b":path", call.method.encode() or b"/"),
+            (b":method", b"GET"),
+            (b":scheme", b"http"),
+            (b"id", call.id.encode()),
+        ),
+        call.param,
+    )
+
+
+def good_body(id: str, response: FunctionResponse) -> bytes:
+    """What a function answered another one.
+
+    Raises:
+        FunctionFailedError: When it did not answer with success.
+    """
+    if not 200 <= response.status < 300:
+        raise FunctionFailedError(f"function {id!r} answered {response.status}")
+    return response.body
 
 
 class FunctionService:
@@ -61,12 +102,48 @@ class FunctionService:
             FunctionError: When it did not answer; the subclass says why.
         """
         since = time.monotonic() if since is None else since
+        return self._pick_and_begin(id, request, (id,), among, since, math.inf)
+
+    def run(
+        self,
+        id: str,
+        request: FunctionRequest,
+        chain: tuple[str, ...],
+        among: Collection[str] | None,
+        since: float,
+        end: float,
+    ) -> FunctionResponse:
+        """Call a function on behalf of others, if any, and wait for its answer, in this thread.
+
+        Args:
+            id: The function's id.
+            request: What it gets.
+            chain: The ids of the functions that wait, this one last.
+            among: The plugin names to choose from; None for all.
+            since: The `time.monotonic` second from which its timeouts count.
+            end: The one by which the answer is needed.
+
+        Raises:
+            FunctionError: As `begin`.
+        """
+        result = self._pick_and_begin(id, request, chain, among, since, end)
+        return self.finish(result) if isinstance(result, FunctionStream) else result
+
+    def _pick_and_begin(
+        self,
+        id: str,
+        request: FunctionRequest,
+        chain: tuple[str, ...],
+        among: Collection[str] | None,
+        since: float,
+        end: float,
+    ) -> FunctionResponse | FunctionStream:
         while True:
             plugin = self.router.pick(id, among)
-            deadline = since + plugin.config.timeouts.request
+            deadline = min(end, since + plugin.config.timeouts.request)
             until = min(deadline, since + plugin.config.timeouts.lease)
             try:
-                return self._begin(plugin, request, deadline, until, (id,))
+                return self._begin(plugin, request, deadline, until, chain)
             except PoolClosedError:
                 since = time.monotonic()  # it was replaced just now
 
@@ -80,37 +157,10 @@ class FunctionService:
             FunctionError: When it did not answer, or not with success; when it is waiting in the
                 chain already, or the chain is too long.
         """
-        chain = (*call.chain, call.id)
-        if call.id in call.chain or len(chain) > MAX_CHAIN:
-            raise FunctionRecursionError(
-                f"function calls go round in circles, or too deep: {' -> '.join(chain)}"
-            )
-        method = call.method.encode() or b"/"
-        request = FunctionRequest(
-            (
-                (b":authority", b"localhost"),
-                (b":path", method),
-                (b":method", b"GET"),
-                (b":scheme", b"http"),
-                (b"id", call.id.encode()),
-            ),
-            call.param,
+        chain, now = call_chain(call), time.monotonic()
+        return good_body(
+            call.id, self.run(call.id, call_request(call), chain, None, now, call.deadline)
         )
-        while True:
-            plugin = self.router.pick(call.id)
-            now, timeouts = time.monotonic(), plugin.config.timeouts
-            deadline = min(call.deadline, now + timeouts.request)
-            until = min(deadline, now + timeouts.lease)
-            try:
-                result = self._begin(plugin, request, deadline, until, chain)
-            except PoolClosedError:
-                continue
-            response = self.finish(result) if isinstance(result, FunctionStream) else result
-            if not 200 <= response.status < 300:
-                raise FunctionFailedError(
-                    f"function {call.id!r} answered {response.status}", plugin.name
-                )
-            return response.body
 
     def try_inline(
         self, plugin: Plugin, id: str, request: FunctionRequest
@@ -133,7 +183,7 @@ class FunctionService:
         response = None
         done = True
         try:
-            response = stream.advance()
+            response = _sure(stream.advance())
             done = response is not None
         finally:
             plugin.functions.release(slot, done=done)
@@ -152,7 +202,7 @@ class FunctionService:
         stream = FunctionStream(plugin, slot, request, deadline, chain)
         done = True
         try:
-            response = slot.home.run(stream.advance)
+            response = _sure(slot.home.run(stream.advance))
             done = response is not None
         finally:
             pool.release(slot, done=done)
@@ -165,6 +215,7 @@ class FunctionService:
             FunctionError: When it did not answer; `FunctionTimeoutError` when nobody resumed it.
         """
         pool, slot = stream.plugin.functions, stream.slot
+        stream.suspends = False  # from now on this thread waits where the guest does
         while True:
             awake = stream.resumed.wait(max(0.0, stream.deadline - time.monotonic()))
             stream.resumed.clear()
@@ -178,9 +229,15 @@ class FunctionService:
             try:
                 if not awake:
                     raise slot.home.run(stream.abandon)
-                response = slot.home.run(stream.advance)
+                response = _sure(slot.home.run(stream.advance))
                 done = response is not None
             finally:
                 pool.release(slot, done=done)
             if response is not None:
                 return response
+
+
+def _sure(result: FunctionResponse | Wait | None) -> FunctionResponse | None:
+    """The response, or None: a guest that is called by a thread is not suspended."""
+    assert result is None or isinstance(result, FunctionResponse)
+    return result

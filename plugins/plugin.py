@@ -10,7 +10,7 @@ from typing import TypeVar
 from anywasm.abi.callbacks import CALLBACKS
 from anywasm.abi.context import RootContext
 from anywasm.abi.guest import Guest, GuestLimits
-from anywasm.abi.imports import blocks
+from anywasm.abi.imports import blocks, shares
 from anywasm.abi.plugin import PluginIdentity
 from anywasm.abi.versions import abi_version
 from anywasm.core.errors import AnyWasmError
@@ -30,6 +30,7 @@ T = TypeVar("T")
 
 _versions = itertools.count(1)
 
+
 #: Host functions by which a guest can put pieces of body behind what it passes on (Higress).
 _RESPONSE_CALLBACKS = frozenset(
     {"proxy_on_response_headers", "proxy_on_response_body", "proxy_on_response_trailers"}
@@ -48,6 +49,8 @@ class Plugin:
         id: What functions call it by: what `proxy_get_id` tells, else its name.
         is_filter: Whether it is a filter; otherwise it is a function.
         inline: Whether it may run on the event loop: its module imports nothing that waits.
+        suspends: Whether it runs there although it waits: it is a function that is to, and whose
+            guests can be suspended.
         profile: `envoy` or `higress`.
         changes_request: Whether it may change the bodies of requests.
         changes_response: Whether it may change the bodies of responses.
@@ -76,6 +79,13 @@ class Plugin:
         waits = blocks(module, shared=host.services.shared_waits)
         execution = config.execution or ("thread" if waits else "inline")
         self.inline = execution == "inline" and (self.is_filter or not self._thread_bound)
+        self.suspends = (
+            waits
+            and config.execution == "inline"
+            and not self.is_filter
+            and module.vm.capabilities.suspend
+            and not (host.services.shared_waits and shares(module))
+        )
         higress = config.profile is None and abi_version(module).name == "0.2.100"
         self.profile = "higress" if higress else config.profile or "envoy"
         allowed = config.capabilities

@@ -96,6 +96,7 @@ class InstancePool:
         self._changed = threading.Condition()
         self._idle: deque[Slot] = deque()
         self._queue: deque[object] = deque()
+        self._tells: list[Callable[[], None]] = []
         self._slots: set[Slot] = set()
         self._size = size
         self._on_demand = on_demand
@@ -124,7 +125,7 @@ class InstancePool:
                 self.circuit.recovered()
                 self._slots.add(slot)
                 self._idle.append(slot)
-                self._changed.notify_all()
+                self._notify()
                 return
         self._close_quietly(slot)
 
@@ -144,15 +145,32 @@ class InstancePool:
         """How many instances are free."""
         return len(self._idle)
 
-    def try_acquire(self) -> Slot | None:
+    def try_acquire(self, tell: Callable[[], None] | None = None) -> Slot | None:
         """Lease a free instance, or None when all are busy or others wait. Never waits.
+
+        Args:
+            tell: Called once, when there is none, as soon as it is worth trying again; from any
+                thread, and under a lock: it must neither wait nor use the pool.
 
         Raises:
             PoolClosedError: After `close`.
         """
         with self._changed:
             self._check_open()
-            return None if self._queue else self._take()
+            slot = None if self._queue else self._take()
+            if slot is None and tell is not None:
+                self._tells.append(tell)
+                if self._free() is None:
+                    self._want_another()
+            return slot
+
+    def _notify(self) -> None:
+        """Wake whoever waits. Under the lock."""
+        self._changed.notify_all()
+        if self._tells:
+            tells, self._tells = self._tells, []
+            for tell in tells:
+                tell()
 
     def _check_open(self) -> None:
         if self._closed:
@@ -206,7 +224,7 @@ class InstancePool:
                 return slot
             finally:
                 self._queue.remove(ticket)
-                self._changed.notify_all()  # it may be the next one's turn
+                self._notify()  # it may be the next one's turn
 
     def _want_another(self) -> None:
         """Have one more made, unless one is being made or there are as many as there may be."""
@@ -234,7 +252,7 @@ class InstancePool:
                 raise
             finally:
                 slot.wanted -= 1
-                self._changed.notify_all()
+                self._notify()
             if slot in self._slots:
                 self._idle.remove(slot)
 
@@ -278,7 +296,7 @@ class InstancePool:
                         self.circuit.broke(failure, serving=bool(self._slots))
                 else:
                     self._idle.append(slot)
-            self._changed.notify_all()
+            self._notify()
             if broken and not self._closed and not self._refilling:
                 self._start_refilling()
         if failure is not None:
@@ -367,7 +385,7 @@ class InstancePool:
         deadline = time.monotonic() + drain
         with self._changed:
             self._closed = True
-            self._changed.notify_all()
+            self._notify()
             self._changed.wait_for(
                 lambda: all(not slot.streams for slot in self._slots), max(0.0, drain)
             )

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Collection
 from concurrent.futures import Executor
+from functools import partial
 
 from anywasm.abi.pairs import Pair
 from anywasm.plugins.errors import (
@@ -26,6 +27,7 @@ from anywasm.plugins.function import FunctionRequest, FunctionResponse, Function
 from anywasm.plugins.functions import FunctionService
 from anywasm.plugins.plugin import Plugin
 from anywasm.server.function_line import Errand, FunctionLine
+from anywasm.server.function_loop import FunctionCall, FunctionLoop
 from anywasm.server.http import Headers, HttpExchange, InvalidResponseError
 from anywasm.server.metrics import Metrics
 
@@ -43,13 +45,16 @@ class NoFunctionIdError(FunctionError):
 class FunctionRoute:
     """Answers whole requests with functions. Made and used on one event loop.
 
-    A function that waits for nothing runs right here when it has a free instance; every other one
-    in a thread that may wait, in line behind those for the same plugin.
+    A function that waits for nothing runs right here when it has a free instance, and so does one
+    whose guests can be suspended while they wait; every other one in a thread that may wait, in
+    line behind those for the same plugin.
 
     Args:
         service: Where the functions are.
         executor: Threads that may wait.
         metrics: Told about each answer.
+        functions: Runs those whose guests can be suspended; the loop's only one, since it alone
+            looks whether what it gives back is waited for.
         among: The plugin names that are served; None for all.
     """
 
@@ -58,6 +63,7 @@ class FunctionRoute:
         service: FunctionService,
         executor: Executor,
         metrics: Metrics,
+        functions: FunctionLoop,
         among: Collection[str] | None = None,
     ) -> None:
         self._service = service
@@ -65,6 +71,7 @@ class FunctionRoute:
         self._metrics = metrics
         self._among = None if among is None else frozenset(among)
         self._loop = asyncio.get_running_loop()
+        self._functions = functions
         self._lines: dict[str, FunctionLine] = {}
         self._done: deque[tuple[Errand, FunctionResponse | Exception]] = deque()
         self._woken = False
@@ -87,6 +94,9 @@ class FunctionRoute:
         service = self._service
         while True:
             plugin = service.router.pick(errand.id, self._among)
+            if plugin.suspends:
+                self._start(errand)
+                return
             if not plugin.inline:
                 break
             try:
@@ -101,6 +111,27 @@ class FunctionRoute:
                 self._executor.submit(self._wait, errand, result)
             return
         self._queue(plugin, errand)
+
+    def _start(self, errand: Errand) -> None:
+        """Have the loop call the function."""
+        exchange = errand.exchange
+        self._functions.start(
+            FunctionCall(
+                errand.id,
+                errand.request,
+                (errand.id,),
+                partial(self._answer, errand),
+                among=self._among,
+                wanted=lambda: not exchange.ended,
+                since=errand.since,
+            )
+        )
+
+    def _answer(self, errand: Errand, result: FunctionResponse | Exception) -> None:
+        if isinstance(result, FunctionResponse):
+            self._respond(errand.exchange, errand.id, errand.began, result)
+        else:
+            self._fail(errand.exchange, errand.id, errand.began, result)
 
     def _queue(self, plugin: Plugin, errand: Errand) -> None:
         line = self._lines.get(plugin.name)
@@ -165,11 +196,7 @@ class FunctionRoute:
         self._woken = False  # first: what comes from now on may be missed below
         try:
             while self._done:
-                errand, result = self._done.popleft()
-                if isinstance(result, FunctionResponse):
-                    self._respond(errand.exchange, errand.id, errand.began, result)
-                else:
-                    self._fail(errand.exchange, errand.id, errand.began, result)
+                self._answer(*self._done.popleft())
         finally:
             if self._done:
                 self._loop.call_soon(self._finish)

@@ -26,6 +26,7 @@ from anywasm.plugins.router import FunctionRouter
 from anywasm.plugins.watcher import PluginWatcher
 from anywasm.server.admin import LocalAdministration
 from anywasm.server.filters import AccessLog, FilterListener, FilterPlaces, IdleWatch, RouteTable
+from anywasm.server.function_loop import FunctionLoop
 from anywasm.server.functions import FunctionRoute
 from anywasm.server.http import HandlerFactory, Listener, buffered
 from anywasm.server.listeners import listen
@@ -67,6 +68,7 @@ class Server:
         self._sockets = sockets or {}
         self.router = FunctionRouter()
         self.service = FunctionService(self.router)
+        self._function_loop: FunctionLoop | None = None
         self.listeners: dict[str, Listener] = {}
         self.admin: AdminListener | None = None
         self.clusters = UpstreamClusters()
@@ -217,7 +219,11 @@ class Server:
             _log.info("listener %s on %s", config.name, place)
 
     def _functions(self, config: ListenerConfig) -> HandlerFactory:
-        route = FunctionRoute(self.service, self._executor, self.metrics, config.plugins)
+        if self._function_loop is None:
+            self._function_loop = FunctionLoop(self.service, self._executor)
+        route = FunctionRoute(
+            self.service, self._executor, self.metrics, self._function_loop, config.plugins
+        )
         return buffered(route, config.limits.max_body_bytes)
 
     def _filters(self, config: ListenerConfig) -> HandlerFactory:

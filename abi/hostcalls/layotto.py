@@ -12,7 +12,8 @@ from anywasm.abi.context import Context
 from anywasm.abi.enums import LogLevel, Status
 from anywasm.abi.host import ServiceCall
 from anywasm.abi.table import host_function
-from anywasm.core.errors import AnyWasmError
+from anywasm.abi.waits import StateRead
+from anywasm.core.errors import AnyWasmError, StateStoreError
 
 
 def _text(value: bytes) -> str | None:
@@ -29,13 +30,19 @@ def invoke_service(context: Context, id: bytes, method: bytes, param: bytes) -> 
     if name is None or verb is None:
         return Status.BAD_ARGUMENT
     # Whichever context the guest acts on now, it is the entered one that waits.
-    caller = context.guest.entered or context
-    invoke = context.guest.services.invoke
+    guest = context.guest
+    caller = guest.entered or context
+    invoke = guest.services.invoke
     if invoke is None:
         context.log(LogLevel.ERROR, f"cannot invoke {name!r}: this host routes no functions")
         return Status.INTERNAL_FAILURE
+    answer = guest.take_answer()
     try:
-        return invoke(ServiceCall(name, verb, param, caller.chain, context.guest.expires))
+        if answer is not None:
+            return answer.take()  # type: ignore[no-any-return]
+        call = ServiceCall(name, verb, param, caller.chain, guest.expires)
+        waiting = guest.wait_for(call)
+        return invoke(call) if waiting is None else waiting
     except AnyWasmError as error:
         context.log(LogLevel.ERROR, f"cannot invoke {name!r}: {error}")
         return Status.INTERNAL_FAILURE
@@ -53,12 +60,20 @@ def get_state(context: Context, store: bytes, key: bytes) -> bytes | Status:
         known = ", ".join(stores) or "none"
         context.log(LogLevel.ERROR, f"unknown state store {name!r}; configured stores: {known}")
         return Status.INTERNAL_FAILURE
-    left = context.guest.expires - time.monotonic()
-    if left <= 0:
-        context.log(LogLevel.ERROR, f"cannot read state store {name!r}: no time is left")
-        return Status.INTERNAL_FAILURE
+    answer = context.guest.take_answer()
     try:
-        value = opened.get(key, left)
+        if answer is not None:
+            value = answer.take()
+        else:
+            left = context.guest.expires - time.monotonic()
+            if left <= 0:
+                raise StateStoreError("no time is left")
+            # One that never waits is quicker asked than waited for.
+            if getattr(opened, "waits", True):
+                waiting = context.guest.wait_for(StateRead(opened, key, left))
+                if waiting is not None:
+                    return waiting
+            value = opened.get(key, left)
     except AnyWasmError as error:
         context.log(LogLevel.ERROR, f"cannot read state store {name!r}: {error}")
         return Status.INTERNAL_FAILURE

@@ -14,18 +14,23 @@ from anywasm.core.deadlines import IDLE, TICK, Ticker
 from anywasm.core.gate import CallGate
 from anywasm.core.limits import MOST_TABLE_ELEMENTS, ResourceLimits
 from anywasm.core.marshal import SlotLayout, SlotViews, slot_export, slot_host
+from anywasm.core.suspending import Suspending
 from anywasm.core.types import FuncType
 from anywasm.engines.fastcall import ENABLED, native, signature
-from anywasm.engines.stack import StackFloor, refuse_depth
+from anywasm.engines.stack import FIBER_ROOM, StackFloor, refuse_depth
 from anywasm.engines.wasmtime.errors import call_error, take_native
 from anywasm.engines.wasmtime.library import (
+    UPDATE_DEADLINE_YIELD,
     EpochCallback,
     HostCallback,
     Pointer,
     address_of,
+    call_future_delete,
+    call_future_poll,
     context_set_epoch_deadline,
     error_delete,
     error_new,
+    func_call_async,
     func_call_unchecked,
     func_new_unchecked,
     increment_epoch,
@@ -35,6 +40,7 @@ from anywasm.engines.wasmtime.library import (
     view_at,
     wasmtime,
 )
+from anywasm.engines.wasmtime.promises import Promises
 from anywasm.engines.wasmtime.references import References, holds_references
 
 #: `wasmtime_val_raw_t` is 16 bytes, little-endian; arguments and results start at the first.
@@ -62,8 +68,13 @@ if ENABLED:
         address_of(trap_new),
         address_of(trap_delete),
         address_of(error_delete),
+        address_of(func_call_async),
+        address_of(call_future_poll),
+        address_of(call_future_delete),
+        address_of(context_set_epoch_deadline),
         _stack.measure,
         refuse_depth,
+        FIBER_ROOM,
     )
 
 
@@ -89,18 +100,24 @@ class Epochs:
         self.engine = engine
         self._running: weakref.WeakValueDictionary[int, Calls] = weakref.WeakValueDictionary()
         self._tokens = itertools.count(1)
+        self._between: dict[FuncType, wasmtime.Module] = {}
         ticker = _ticker(engine)
         #: See `Ticker.arm`.
         self.arm = ticker.arm
         weakref.finalize(self, ticker.close)
         running = self._running
 
-        def on_epoch(_context: int, token: int, delta: Any, _kind: int) -> int:
+        def on_epoch(_context: int, token: int, delta: Any, kind: Any) -> int:
             # Nothing stands before the `try`: this is where a signal that came while the guest ran
             # raises its KeyboardInterrupt. (Since CPython 3.11 it does so before the first line,
             # where ctypes can only report it and go on.)
             try:
                 calls = running[token]
+                if calls.promises.take_yield():
+                    kind[0] = UPDATE_DEADLINE_YIELD
+                    calls.looks_late = False
+                    delta[0] = 1
+                    return 0
                 expires = calls.gate.expires
                 ticks = _MOST_TICKS
                 if expires is not None:
@@ -117,12 +134,26 @@ class Epochs:
 
         self._callback = EpochCallback(on_epoch)
 
+    def between(self, type: FuncType, text: str) -> wasmtime.Module:
+        """The module of that text, which stands between host functions of a type and guests."""
+        module = self._between.get(type)
+        if module is None:
+            module = self._between[type] = wasmtime.Module(self.engine, text)
+        return module
+
     def watch(self, calls: Calls) -> None:
         """Have the guests of a store call back at each tick."""
         token = next(self._tokens)
         self._running[token] = calls
         store = ctypes.cast(calls.store.ptr(), ctypes.c_void_p)
-        store_epoch_deadline_callback(store, self._callback, Pointer(token), None)
+        if ENABLED:
+            mine, context = address_of(self._callback), calls.context.value or 0
+            promises = native.WasmtimePromises(context, calls.gate, calls.store, mine, token)
+            calls.promises.native = promises
+            entry, data = Pointer(native.wasmtime_epoch), Pointer(promises.address)
+            store_epoch_deadline_callback(store, entry, data, None)
+        else:
+            store_epoch_deadline_callback(store, self._callback, Pointer(token), None)
         calls.look_at_next_tick()
 
 
@@ -135,6 +166,8 @@ class Calls:
         store: The store, which owns everything native of the instance.
         context: The store's `wasmtime_context_t *`.
         references: The functions and objects that cross as references.
+        promises: Its calls that may be suspended.
+        stack: How deep the running thread may go.
         looks_late: Whether the guest, when it runs, may let ticks pass before it looks at the time.
     """
 
@@ -151,6 +184,8 @@ class Calls:
         self.store = wasmtime.Store(epochs.engine)
         self.context = ctypes.cast(self.store._context(), ctypes.c_void_p)
         self.references = References(self)
+        self.promises = Promises(self)
+        self.stack = _stack
         self._trap = Pointer()
         self._slots = slots
         self._floor = -1
@@ -182,8 +217,13 @@ class Calls:
             self._slots = slots
             self._views.clear()
 
+    def forget_views(self) -> None:
+        """The addresses of slots are of another stack from now on."""
+        self._views.clear()
+
     def close(self) -> None:
         """Free the store, and only then what it calls."""
+        self.promises.close()
         self.references.close()
         self.store.close()
         self._callbacks.clear()
@@ -231,7 +271,7 @@ class Calls:
             return slot_export(name, type, LAYOUT, self.gate, slots, invoke)
         context = self.context.value or 0
         return native.WasmtimeExport(
-            context, bytes(func), None, self.gate, name, type, *letters, self._fail_call
+            context, bytes(func), None, self.gate, name, type, *letters, self.fail_call
         )
 
     def bind_export(self, func: Any, type: FuncType) -> tuple[SlotViews, Callable[[], None]]:
@@ -253,14 +293,14 @@ class Calls:
                 self.enter_thread()
             error = call()
             if error or trap.value:
-                self._fail_call(error, self._take_trap())
+                self.fail_call(error, self._take_trap())
 
         return SlotViews(memoryview(buffer)), invoke
 
     def define_host(
         self, name: str, type: FuncType, native_type: Any, fn: Callable[..., Any], func: Any
     ) -> None:
-        """Make a host function.
+        """Make a host function; one that may suspend its guest goes through `promises`.
 
         Args:
             name: Its name, for messages.
@@ -272,6 +312,9 @@ class Calls:
         Raises:
             UnsupportedError: Where the type has values that cannot cross.
         """
+        if isinstance(fn, Suspending):
+            self.promises.define_host(name, type, fn, func)
+            return
         if holds_references(type):
             thunk = self.references.define_host(name, type, native_type, fn, func)
             self._callbacks.append(thunk)
@@ -311,12 +354,8 @@ class Calls:
         return trap_new(_END_TEXT, _END_LENGTH)  # type: ignore[no-any-return]
 
     def _look(self, address: int) -> _Views:
-        """Views of a host function's slots, which wasmtime keeps on the stack.
-
-        Those of a host function that is called as an export are the caller's, and anywhere.
-        """
-        if _stack.low <= address < self._floor:
-            refuse_depth()
+        """Views of a host function's slots, which wasmtime keeps on the stack."""
+        _stack.check(address)
         if len(self._views) >= _MAX_VIEWS:
             self._views.clear()
         slots = SlotViews(view_at(address, self._slots))
@@ -327,7 +366,8 @@ class Calls:
         trap, self._trap.value = self._trap.value, 0
         return trap
 
-    def _fail_call(self, error: int, trap: int) -> NoReturn:
+    def fail_call(self, error: int, trap: int) -> NoReturn:
+        """Raise what ended a call, of which wasmtime left one or the other."""
         self._fail(error, trap, call_error)
 
     def _fail(self, error: int, trap: int, failure: Callable[[Exception], Exception]) -> NoReturn:

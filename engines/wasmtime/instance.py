@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
@@ -151,6 +151,15 @@ class WasmtimeInstance(Instance):
         func_type = cast(FuncType, export.type)
         func, calls = self._extern(export).func, self._calls
         return calls.references.add(calls.export(export.name, func, func_type), func)
+
+    def _bind_promising(self, export: ExportType) -> Callable[..., Generator[Any, Any, Any]]:
+        func_type = cast(FuncType, export.type)
+        return self._calls.promises.export(export.name, self._extern(export).func, func_type)
+
+    @property
+    def can_suspend(self) -> bool:
+        """As `Instance.can_suspend`."""
+        return self._calls.promises.can_suspend
 
     def _call_bits(self, export: ExportType, args: tuple[int, ...]) -> int | tuple[int, ...] | None:
         self._gate.check_usable()

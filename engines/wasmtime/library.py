@@ -64,6 +64,10 @@ memory_data_size = _function("wasmtime_memory_data_size", ctypes.c_size_t)
 memory_grow = _function("wasmtime_memory_grow", Pointer)
 func_call = _function("wasmtime_func_call", Pointer)
 func_new = _function("wasmtime_func_new", None)
+func_call_async = _function("wasmtime_func_call_async", Pointer)
+call_future_poll = _function("wasmtime_call_future_poll", ctypes.c_bool)
+call_future_delete = _function("wasmtime_call_future_delete", None)
+config_async_stack_size_set = _function("wasmtime_config_async_stack_size_set", None)
 table_size = _function("wasmtime_table_size", ctypes.c_uint64)
 table_get = _function("wasmtime_table_get", ctypes.c_bool)
 table_set = _function("wasmtime_table_set", Pointer)
@@ -86,8 +90,10 @@ ValueCallback = ctypes.CFUNCTYPE(
 )
 #: `wasmtime_store_epoch_deadline_callback`'s: context, data, delta, kind of update -> error.
 EpochCallback = ctypes.CFUNCTYPE(
-    Pointer, Pointer, Pointer, ctypes.POINTER(ctypes.c_uint64), Pointer
+    Pointer, Pointer, Pointer, ctypes.POINTER(ctypes.c_uint64), ctypes.POINTER(ctypes.c_uint8)
 )
+#: The kind of update that suspends a guest which runs on a stack of its own.
+UPDATE_DEADLINE_YIELD = 1
 
 #: The objects that guests hold as `externref`, by what stands for them there.
 externrefs: Slab[Any] = Slab()
@@ -117,6 +123,7 @@ def view_at(address: int, size: int) -> memoryview:
 
 
 __all__ = [
+    "UPDATE_DEADLINE_YIELD",
     "VERIFIED_RELEASE",
     "VERSION",
     "EpochCallback",
@@ -124,6 +131,9 @@ __all__ = [
     "Pointer",
     "ValueCallback",
     "address_of",
+    "call_future_delete",
+    "call_future_poll",
+    "config_async_stack_size_set",
     "context_set_epoch_deadline",
     "error_delete",
     "error_new",
@@ -133,6 +143,7 @@ __all__ = [
     "externrefs",
     "ffi",
     "func_call",
+    "func_call_async",
     "func_call_unchecked",
     "func_new",
     "func_new_unchecked",

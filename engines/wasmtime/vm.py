@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
+
 from anywasm.core.binary import ModuleInterface, read_interface, strip_to_interface
 from anywasm.core.capabilities import Capabilities, Feature
 from anywasm.core.errors import ClosedError
@@ -10,10 +13,10 @@ from anywasm.core.limits import ResourceLimits
 from anywasm.core.types import NUMERIC, ExternKind
 from anywasm.core.vm import VM
 from anywasm.engines.fastcall import gate_lock
-from anywasm.engines.stack import GUEST_STACK
+from anywasm.engines.stack import FIBER_STACK, GUEST_STACK
 from anywasm.engines.wasmtime.calls import Calls, Epochs
 from anywasm.engines.wasmtime.errors import map_exceptions
-from anywasm.engines.wasmtime.library import VERSION, wasmtime
+from anywasm.engines.wasmtime.library import VERSION, config_async_stack_size_set, wasmtime
 from anywasm.engines.wasmtime.module import WasmtimeModule
 from anywasm.engines.wasmtime.references import OTHERS
 from anywasm.engines.wasmtime.store import WasmtimeStore
@@ -30,6 +33,7 @@ def _config() -> wasmtime.Config:
     # Addresses of guest memory are kept from call to call.
     config.memory_may_move = False
     config.max_wasm_stack = GUEST_STACK
+    config_async_stack_size_set(config.ptr(), ctypes.c_size_t(FIBER_STACK))
     for name in (
         "tail_call",
         "multi_memory",
@@ -66,6 +70,8 @@ class WasmtimeVM(VM):
             interrupt=True,
             memory_limit=True,
             parallel=True,
+            # Later releases of Python look at how much of the thread's stack is left.
+            suspend=sys.version_info < (3, 14),
             backtrace=True,
             imports=frozenset(ExternKind) - {ExternKind.TAG},
             values=NUMERIC | OTHERS,

@@ -20,6 +20,9 @@ class MemoryOptions(Model):
 class MemoryStateStore:
     """A state store for demos and tests. Thread-safe: it never changes."""
 
+    #: See `anywasm.abi.host.StateStore`.
+    waits = False
+
     def __init__(self, name: str, options: MemoryOptions) -> None:
         self._name = name
         self._prefix = options.key_prefix.encode()

@@ -50,17 +50,18 @@ class RedisLink:
             from redis.connection import parse_url
             from redis.retry import Retry
 
+            from anywasm.server.state import redis_wire
             from anywasm.server.state.redis_deadline import with_deadline
-            from anywasm.server.state.redis_wire import RedisWire
         except ImportError:
             raise ConfigError(
                 "the type redis needs redis-py, which is not installed: "
                 "pip install 'anywasm[redis]'"
             ) from None
         self.errors = redis.exceptions
-        self._wire = RedisWire
+        self._wire = redis_wire.RedisWire
         self._what = what
-        self._timeout = options.timeout
+        #: Seconds for all of a piece of work.
+        self.timeout = options.timeout
         self._idle: deque[RedisWire] = deque()
         self._closed = False
         try:
@@ -73,13 +74,19 @@ class RedisLink:
                 "protocol": 2,
                 "retry": Retry(NoBackoff(), 0),
             }
-            self.connection(self._timeout)
+            tried = self.connection(self.timeout)
             self._deadlined = with_deadline(self._class)
         except (ValueError, TypeError, redis.RedisError):
             # Not the reason: the parser's words may repeat a part of the password.
             raise ConfigError(
                 "url: is not understood; special characters of a password must be percent-encoded"
             ) from None
+        #: Whether an event loop can take connected sockets over, and read answers.
+        self.hands_over = (
+            redis_wire.hiredis is not None
+            and hasattr(tried, "_sock")
+            and not isinstance(tried, redis.SSLConnection)
+        )
         path = self._settings.get("path")
         host = self._settings.get("host", "localhost")
         self._place = path or f"{host}:{self._settings.get('port', 6379)}"
@@ -96,8 +103,8 @@ class RedisLink:
             StateStoreError: When the server cannot be reached, refuses, or takes too long.
         """
         if self._closed:
-            raise StateStoreError(f"{self._what} is closed")
-        deadline = time.monotonic() + min(timeout, self._timeout)
+            raise self.closed_error()
+        deadline = time.monotonic() + min(timeout, self.timeout)
         errors = self.errors
         try:
             try:
@@ -110,12 +117,16 @@ class RedisLink:
                 if not again:
                     raise
                 return self._run(work, deadline, sure=True)
-        except errors.TimeoutError:
-            raise self._error("took too long") from None
-        except errors.AuthenticationError:
-            raise self._error("refused the user name or password") from None
         except (errors.RedisError, OSError, ValueError) as error:
-            raise self._error(str(error)) from None
+            raise self.translate(error) from None
+
+    def translate(self, error: Exception) -> StateStoreError:
+        """What redis-py, or the system, raised, in this project's words."""
+        if isinstance(error, self.errors.TimeoutError):
+            return self._error("took too long")
+        if isinstance(error, self.errors.AuthenticationError):
+            return self._error("refused the user name or password")
+        return self._error(str(error))
 
     def script(self, timeout: float, script: Script, keys: list[str], *values: Any) -> Any:
         """Run a script; not a second time, since it may have been run when the connection broke.
@@ -142,6 +153,15 @@ class RedisLink:
         """A connection of the caller's own, not connected yet."""
         settings = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
         return self._class(**{**self._settings, **settings})
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._closed
+
+    def closed_error(self) -> StateStoreError:
+        """What is told to whoever asks after that."""
+        return StateStoreError(f"{self._what} is closed")
 
     def _error(self, reason: str) -> StateStoreError:
         return StateStoreError(f"{self._what} ({self._place}): {reason}")
@@ -181,6 +201,17 @@ class RedisLink:
             if not sure or wire.alive:
                 return wire
             wire.close()
+        return self.open(deadline)
+
+    def open(self, deadline: float) -> RedisWire:
+        """A new connection, which is the caller's; it waits for the server.
+
+        Args:
+            deadline: The `time.monotonic` second by which it must be there.
+
+        Raises:
+            redis.RedisError, OSError: When it is not.
+        """
         return self._wire(self._deadlined(**self._settings), deadline)
 
     def _disconnect(self) -> None:

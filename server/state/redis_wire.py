@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from typing import Any
 
@@ -12,6 +13,8 @@ try:
     import hiredis
 except ImportError:  # redis-py reads the answers then
     hiredis = None  # type: ignore[assignment]
+
+__all__ = ["RedisWire", "hiredis"]
 
 _PIECE = 64 * 1024
 
@@ -105,6 +108,20 @@ class RedisWire:
             return not self._connection.can_read(timeout=0)
         except (redis.RedisError, OSError):
             return False
+
+    def hand_over(self) -> socket.socket:
+        """The connected socket, which does not block and is the caller's from now on.
+
+        Raises:
+            redis.ConnectionError: Where redis-py does not show it.
+        """
+        taken: socket.socket | None = self._socket
+        if taken is None:
+            raise redis.ConnectionError("redis-py does not show the socket")
+        self._socket = None
+        self._connection._sock = None  # it closes what it has when it is let go
+        taken.setblocking(False)
+        return taken
 
     def close(self) -> None:
         """Close the connection. Idempotent."""

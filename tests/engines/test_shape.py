@@ -21,21 +21,31 @@ FILES = {
     "module.py",
     "vm.py",
 }
-#: What engines have besides whose instances can share a store, and those that pass references.
+#: What engines have besides whose instances can share a store, those that pass references, and
+#: those that can suspend guests.
 LINKING = {"store.py", "tables.py"}
 REFERRING = {"references.py"}
+SUSPENDING = {"promises.py"}
 ROOT = Path(anywasm.engines.__path__[0])
 
 
 def shapes(capabilities: Capabilities | None) -> list[set[str]]:
     """The files that a folder may have; what an engine that is not here claims, nobody knows."""
     return [
-        FILES | (LINKING if linking else set()) | (REFERRING if referring else set())
+        FILES
+        | (LINKING if linking else set())
+        | (REFERRING if referring else set())
+        | (SUSPENDING if suspending else set())
         for linking in (True, False)
         for referring in (True, False)
+        for suspending in (True, False)
         if capabilities is None
-        or (linking, referring)
-        == (capabilities.linking, not REFERENCES.isdisjoint(capabilities.values))
+        or (linking, referring, suspending)
+        == (
+            capabilities.linking,
+            not REFERENCES.isdisjoint(capabilities.values),
+            capabilities.suspend,
+        )
     ]
 
 

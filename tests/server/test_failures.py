@@ -111,7 +111,9 @@ def test_no_thread_becomes_free(
     serving: Any, tools: Any, gate: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("anywasm.server.server.WAITING_THREADS", 1)
-    plugins = tools.quickstart("wasmtime", instance_num=4, timeouts={"lease": 0.1})
+    plugins = tools.quickstart(
+        "wasmtime", instance_num=4, timeouts={"lease": 0.1}, execution="thread"
+    )
     running = serving(plugins, state_stores=tools.GATED)
     answers: list[Any] = []
 
@@ -197,11 +199,14 @@ def test_client_that_goes_away(serving: Any, tools: Any, gate: Any) -> None:
     assert listener.counters.resets == 1
 
 
+@pytest.mark.parametrize(
+    "options", [{"instance_num": 4, "execution": "thread"}, {"instance_num": 1}], ids=str
+)
 def test_nothing_is_begun_for_a_client_that_went_away(
-    serving: Any, tools: Any, gate: Any, monkeypatch: pytest.MonkeyPatch
+    serving: Any, tools: Any, gate: Any, monkeypatch: pytest.MonkeyPatch, options: Any
 ) -> None:
     monkeypatch.setattr("anywasm.server.server.WAITING_THREADS", 1)
-    running = serving(tools.quickstart("wasmtime", instance_num=4), state_stores=tools.GATED)
+    running = serving(tools.quickstart("wasmtime", **options), state_stores=tools.GATED)
     listener = running.server.listeners["main"]
     first = threading.Thread(target=running.ask, args=("/?a", "id_2"))
     first.start()

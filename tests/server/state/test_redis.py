@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import socket
@@ -7,10 +8,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
+import uvloop
 
 from anywasm.core.errors import ConfigError, StateStoreError
 from anywasm.plugins.config import StateStoreConfig
@@ -28,13 +30,58 @@ Start = Callable[..., RedisServer]
 Open = Callable[..., "StateStore"]
 
 
+class OnLoop:
+    """Reads a store on an event loop that runs in a thread of its own."""
+
+    def __init__(self, store: StateStore, loop: asyncio.AbstractEventLoop) -> None:
+        self._store = store
+        self._loop = loop
+
+    def get(self, key: bytes, timeout: float) -> bytes | None:
+        """As the store's."""
+        get_soon = getattr(self._store, "get_soon", None)
+        if get_soon is None:
+            return self._store.get(key, timeout)
+        answer: Future[bytes | None] = Future()
+
+        def tell(value: bytes | Exception | None) -> None:
+            if isinstance(value, Exception):
+                answer.set_exception(value)
+            else:
+                answer.set_result(value)
+
+        self._loop.call_soon_threadsafe(get_soon, key, timeout, tell)
+        return answer.result()
+
+    def close(self) -> None:
+        """As the store's."""
+        self._store.close()
+
+
+@pytest.fixture(params=["in a thread", "on asyncio", "on uvloop"])
+def read_by(request: pytest.FixtureRequest) -> Iterator[Callable[[StateStore], StateStore]]:
+    """Both ways to read: waiting, and on an event loop of either kind."""
+    if request.param == "in a thread":
+        yield lambda store: store
+        return
+    loop = asyncio.new_event_loop() if "asyncio" in request.param else uvloop.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    yield lambda store: OnLoop(store, loop)
+    # What was closed is closed a few turns later.
+    asyncio.run_coroutine_threadsafe(asyncio.sleep(0.05), loop).result()
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
 @pytest.fixture
-def open_redis() -> Iterator[Open]:
+def open_redis(read_by: Callable[[StateStore], StateStore]) -> Iterator[Open]:
     stores: list[StateStore] = []
 
     def open_store(url: str, **options: object) -> StateStore:
         config = StateStoreConfig.model_validate({"type": "redis", "url": url, **options})
-        stores.append(open_state_store("demo", config))
+        stores.append(read_by(open_state_store("demo", config)))
         return stores[-1]
 
     yield open_store

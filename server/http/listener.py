@@ -7,7 +7,7 @@ import contextlib
 import os
 import socket
 import ssl as ssl_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from anywasm.core.errors import ConfigError
 from anywasm.server.http.acceptor import Acceptor
@@ -113,8 +113,8 @@ class Listener:
         if self._ssl is not None:
             options["ssl_handshake_timeout"] = timeout
 
-        def connection() -> HttpConnection:
-            return HttpConnection(state)
+        def connection() -> asyncio.Protocol:
+            return cast("asyncio.Protocol", HttpConnection(state))
 
         if self._path is not None:
             self._server = await loop.create_unix_server(connection, self._path, **options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from anywasm.server.upstream.connection import UpstreamConnection
 from anywasm.server.upstream.failure import FailureReason, UpstreamFailure
@@ -56,8 +56,8 @@ class Attempt:
             self._new_connection, *self.endpoint, ssl=self._pool.tls, server_hostname=name
         )
 
-    def _new_connection(self) -> UpstreamConnection:
-        return UpstreamConnection(self._pool, self._connected)
+    def _new_connection(self) -> asyncio.Protocol:
+        return cast("asyncio.Protocol", UpstreamConnection(self._pool, self._connected))
 
     def _connected(self, connection: UpstreamConnection) -> None:
         # The task ends a little later; a timeout between would take the connection away from the

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from anywasm.server.upstream.stream import UpstreamStream
 
 
-class UpstreamConnection(asyncio.Protocol):
+class UpstreamConnection:
     """The protocol of one connection; lives on the event loop of its pool.
 
-    Bytes are parsed first and delivered afterwards, so that no handler runs inside the parser.
+    Bytes are parsed first and delivered afterwards, so that no handler runs inside the parser. It
+    is an `asyncio.Protocol` as `HttpConnection` is one.
 
     Args:
         pool: Whose connection it is.

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import socket
-from typing import Any
+from typing import Any, cast
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -127,7 +127,9 @@ def test_garbage_on_a_socket_is_answered_or_closed() -> None:
         loop.set_exception_handler(lambda _, context: reports.append(context))
         state = ListenerState(buffered(call), HttpLimits(), b"anywasm", date=False)
         ours, theirs = socket.socketpair()
-        await loop.connect_accepted_socket(lambda: HttpConnection(state), ours)
+        await loop.connect_accepted_socket(
+            lambda: cast("asyncio.Protocol", HttpConnection(state)), ours
+        )
         reader, writer = await asyncio.open_connection(sock=theirs)
         with contextlib.suppress(OSError):
             for piece in pieces:

@@ -198,14 +198,13 @@ def test_a_request_that_cannot_be_sent_is_answered(chained: Chained, tmp_path: A
 
 
 def test_nobody_there_is_a_503(chained: Chained, tmp_path: Any) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    chains = both(chained, tmp_path)
     found = []
-    for chain in chains:
-        pool = chain.running.server.clusters.get("up")
-        pool._endpoints._endpoints = (("127.0.0.1", port),)
-        answer = chain.ask("/")
-        found.append((answer.status, answer.body))
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # and listens not: nobody else gets this port meanwhile
+        for chain in both(chained, tmp_path):
+            pool = chain.running.server.clusters.get("up")
+            pool._endpoints._endpoints = (bound.getsockname(),)
+            answer = chain.ask("/")
+            found.append((answer.status, answer.body))
     assert found[0] == found[1]
     assert found[0][0] == 503

@@ -130,7 +130,7 @@ static int learn_first(const char *name, int kind) {
 
 /* What means something comes first, and so finds a place. */
 static int names_find(void) {
-    static const char *const rare[] = {"transfer-encoding", "expect", "upgrade"};
+    static const char *const rare[] = {"transfer-encoding", "expect", "upgrade", "proxy-connection"};
     if (learn_first("host", HOST) < 0 || learn_first("connection", CONNECTION) < 0 ||
         learn_first("content-length", CONTENT_LENGTH) < 0)
         return -1;

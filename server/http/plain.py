@@ -25,9 +25,12 @@ _is_name = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}").fullmatch
 _is_length = re.compile(rb"[0-9]{1,18}").fullmatch
 _CONTROLS = bytes(range(32)) + b"\x7f"
 
-#: What says something about the body or the connection.
+#: What says something about the body or the connection (to llhttp `proxy-connection` does, too).
 _RARE = frozenset(
-    (b"content-length", b"transfer-encoding", b"expect", b"upgrade", b"host", b"connection")
+    (
+        *(b"host", b"connection", b"proxy-connection", b"upgrade"),
+        *(b"content-length", b"transfer-encoding", b"expect"),
+    )
 )
 
 # Names as sent, and in lower case. Clients use few but may invent more, hence the bound. Of these

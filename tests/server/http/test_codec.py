@@ -20,6 +20,9 @@ from anywasm.server.http.state import ListenerState
 
 native = pytest.importorskip("anywasm.server.http._head", reason="the C extension was not built")
 
+#: Not where the data plane is compiled: that takes only what it should as arguments.
+SLOTS = hasattr(Request, "__slots__")
+
 NAMES = (
     *(b"content-type", b"X-A", b"date", b"Date", b"server", b"SERVER", b"Content-Length"),
     *(b"content-length", b"connection", b"transfer-encoding", b"Transfer-Encoding", b"dates"),
@@ -107,6 +110,7 @@ def test_heads_are_the_same(
         assert [type(part) for part in made] == [type(part) for part in expected]
 
 
+@pytest.mark.skipif(not SLOTS, reason="compiled, so Python makes them")
 @pytest.mark.parametrize("body", [None, b"", b"abc"])
 def test_exchanges_are_the_same(body: bytes | None) -> None:
     given: Any = (HttpExchange, object(), b"GET", b"/a", [(b"host", b"h")], body)
@@ -137,17 +141,12 @@ def test_exchanges_are_the_same(body: bytes | None) -> None:
         ("encode_fields", ([(b"a", b"b", b"c")],)),
         ("encode_fields", ([("a", b"b")],)),
         ("encode_fields", ([(b"a", "b")],)),
-        ("encode_fields", (None, 1)),
         ("encode_head", ()),
         ("encode_head", (None, 200, [], None, None)),
-        ("encode_head", (Request.__new__(Request), 200, [], None, listener())),
         ("encode_head", (1, 2, 3, 4, 5, 6)),
     ],
 )
 def test_wrong_arguments_are_no_crash(call: str, args: tuple[object, ...]) -> None:
-    if (call, args) == ("encode_fields", (None, 1)):  # no headers, as far as Python knows
-        assert native.encode_fields(*args) == fields.encode_fields(*args)  # type: ignore[arg-type]
-        return
     with pytest.raises((TypeError, ValueError, AttributeError)):
         getattr(native, call)(*args)
 
@@ -166,7 +165,8 @@ def test_nothing_is_left_behind() -> None:
         for data in heads:
             assert native.parse_plain(data, 100) is not None
             found = native.parse_plain(data[:-2] + b"content-length: 3\r\n\r\nabc", 100)
-            native.plain_exchange(HttpExchange, state, *found)
+            if SLOTS:
+                native.plain_exchange(HttpExchange, state, *found)
         for data in bad:
             native.parse_plain(data, 100)
         for _ in range(50):
@@ -202,7 +202,9 @@ def test_nothing_is_left_behind() -> None:
 @pytest.mark.parametrize("enabled", ["1", "0"])
 def test_the_environment_chooses(monkeypatch: pytest.MonkeyPatch, enabled: str) -> None:
     monkeypatch.setenv("ANYWASM_FASTCALL", enabled)
-    code = "from anywasm.server.http import codec; print(type(codec.encode_head).__name__)"
+    code = (
+        "from anywasm.server.http import _head, codec; "
+        "print(int(codec.encode_head is _head.encode_head))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    chosen = {"1": "builtin_function_or_method", "0": "function"}
-    assert done.stdout.strip() == chosen[enabled]
+    assert done.stdout.strip() == enabled

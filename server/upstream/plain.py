@@ -16,7 +16,10 @@ _status_line = re.compile(rb"HTTP/1\.1 (?!204|304)([2-5][0-9][0-9]) [ -~]*\r").m
 _fields = re.compile(rb"\n(.+?): ?(.*)\r").findall
 _is_name = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}").fullmatch
 _CONTROLS = bytes(range(32)) + b"\x7f"
-_FRAMING = frozenset((b"content-length", b"transfer-encoding", b"connection", b"upgrade"))
+#: What says something about the body or the connection (to llhttp `proxy-connection` does, too).
+_FRAMING = frozenset(
+    (b"content-length", b"transfer-encoding", b"connection", b"proxy-connection", b"upgrade")
+)
 # However many the cluster allows, and however long the body may be.
 _MOST_FIELDS = 128
 _MOST_DIGITS = 9

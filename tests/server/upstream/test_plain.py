@@ -57,6 +57,7 @@ def responses(draw: st.DrawFn) -> bytes:
 @example(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nAccept\r\n\r\n")
 @example(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n folded: x\r\n\r\n")
 @example(b"HTTP/1.1 200 OK\n\rcontent-length: 0\r\n\r\n")
+@example(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\nProxy-Connection:5\r\n\r\nhello")
 def test_what_is_plain_is_the_same_to_llhttp(data: bytes) -> None:
     limits = CLUSTER.max_headers, CLUSTER.max_header_bytes
     found = plain.parse_plain(data, *limits)

@@ -4,17 +4,7 @@
 #ifndef ANYWASM_HEAD_PARSE_H
 #define ANYWASM_HEAD_PARSE_H
 
-#include "_head_text.h"
-
-/* Headers at most; as in Python. */
-#define MOST_FIELDS 128
-
-typedef struct {
-    const char *name, *value;
-    Py_ssize_t name_size, value_size;
-    Known *known; /* or NULL: a name that is not */
-    uint32_t hash;
-} Field;
+#include "_head_scan.h"
 
 typedef struct {
     PyObject *method; /* borrowed */
@@ -37,10 +27,6 @@ static int methods_find(void) {
     return 0;
 }
 
-static inline int starts(const char *at, const char *end, const char *text, Py_ssize_t size) {
-    return end - at >= size && memcmp(at, text, (size_t)size) == 0;
-}
-
 /* Behind the request line; NULL if it is not plain. */
 static const char *scan_line(const char *at, const char *end, Head *head) {
     size_t method = 0;
@@ -59,37 +45,10 @@ static const char *scan_line(const char *at, const char *end, Head *head) {
     return starts(at, end, rest, sizeof rest - 1) ? at + sizeof rest - 1 : NULL;
 }
 
-/* Behind a header; NULL if it is not plain. */
-static const char *scan_field(const char *at, const char *end, Field *field) {
-    field->name = at;
-    uint32_t hash = HASH_START;
-    unsigned char byte;
-    while (at < end && (byte = lower[(unsigned char)*at]) != 0) {
-        hash = hash_more(hash, byte);
-        at++;
-    }
-    field->name_size = at - field->name;
-    field->hash = hash;
-    if (field->name_size == 0 || field->name_size > LONGEST_NAME || at == end || *at++ != ':')
-        return NULL;
-    if (at < end && *at == ' ')
-        at++;
-    field->value = at;
-    at = find_control(at, end);
-    field->value_size = at - field->value;
-    /* No whitespace around the value, which would have to be removed. */
-    if (!starts(at, end, "\r\n", 2) || *field->value == ' ' || at[-1] == ' ')
-        return NULL;
-    return at + 2;
-}
-
 /* Whether a header lets the request be plain. Of those that mean something there are no unusual spellings. */
 static int judge(Field *field, Head *head) {
-    field->known = find_name(field->name, field->name_size, field->hash);
-    if (field->known == NULL || field->known->name == NULL) {
-        field->known = NULL;
+    if (!know(field))
         return 1;
-    }
     switch (field->known->kind) {
     case HOST:
         head->hosts++;
@@ -127,26 +86,6 @@ static int scan(const char *at, const char *end, long most, Head *head) {
     return end - head->body == (head->body_size < 0 ? 0 : head->body_size);
 }
 
-static PyObject *make_field(const Field *field) {
-    PyObject *name, *value, *made = NULL;
-    if (field->known != NULL) {
-        name = field->known->name;
-        Py_INCREF(name);
-    } else {
-        name = learn_name(field->name, field->name_size, field->hash, ORDINARY);
-    }
-    value = name == NULL ? NULL : PyBytes_FromStringAndSize(field->value, field->value_size);
-    if (value != NULL)
-        made = PyTuple_New(2);
-    if (made == NULL) {
-        Py_XDECREF(name);
-        Py_XDECREF(value);
-        return NULL;
-    }
-    PyTuple_SET_ITEM(made, 0, name);
-    PyTuple_SET_ITEM(made, 1, value);
-    return made;
-}
 
 static PyObject *make_head(const Head *head) {
     PyObject *made = PyTuple_New(4), *headers = PyList_New(head->count);

@@ -4,18 +4,9 @@
 #ifndef ANYWASM_UPSTREAM_HEAD_PARSE_H
 #define ANYWASM_UPSTREAM_HEAD_PARSE_H
 
-#include "../http/_head_text.h"
+#include "../http/_head_scan.h"
 
-/* Headers at most; as in Python. */
-#define MOST_FIELDS 128
 #define MOST_DIGITS 9
-
-typedef struct {
-    const char *name, *value;
-    Py_ssize_t name_size, value_size;
-    Known *known; /* or NULL: a name that is not */
-    uint32_t hash;
-} Field;
 
 typedef struct {
     long status;
@@ -38,31 +29,7 @@ static const char *scan_line(const char *at, const char *end, Head *head) {
     at += 13;
     while (at < end && *at >= ' ' && *at < 0x7f) /* `char` may be signed: no 0x80 either way */
         at++;
-    return end - at >= 2 && at[0] == '\r' && at[1] == '\n' ? at + 2 : NULL;
-}
-
-/* Behind a header; NULL if it is not plain. */
-static const char *scan_field(const char *at, const char *end, Field *field) {
-    field->name = at;
-    uint32_t hash = HASH_START;
-    unsigned char byte;
-    while (at < end && (byte = lower[(unsigned char)*at]) != 0) {
-        hash = hash_more(hash, byte);
-        at++;
-    }
-    field->name_size = at - field->name;
-    field->hash = hash;
-    if (field->name_size == 0 || field->name_size > LONGEST_NAME || at == end || *at++ != ':')
-        return NULL;
-    if (at < end && *at == ' ')
-        at++;
-    field->value = at;
-    at = find_control(at, end);
-    field->value_size = at - field->value;
-    /* No whitespace around the value, which would have to be removed. */
-    if (end - at < 2 || at[0] != '\r' || at[1] != '\n' || *field->value == ' ' || at[-1] == ' ')
-        return NULL;
-    return at + 2;
+    return starts(at, end, "\r\n", 2) ? at + 2 : NULL;
 }
 
 /* Whether a length is one, and the first; notes it. */
@@ -75,11 +42,8 @@ static int judge_length(const Field *field, Head *head) {
 
 /* Whether a header lets the response be plain. */
 static int judge(Field *field, Head *head) {
-    field->known = find_name(field->name, field->name_size, field->hash);
-    if (field->known == NULL || field->known->name == NULL) {
-        field->known = NULL;
+    if (!know(field))
         return 1;
-    }
     switch (field->known->kind) {
     case CONNECTION:
         return field->value_size == 10 && memcmp(field->value, "keep-alive", 10) == 0;
@@ -95,7 +59,7 @@ static int judge(Field *field, Head *head) {
 static const char *scan(const char *at, const char *end, long most, Py_ssize_t most_bytes, Head *head) {
     const char *start = at;
     at = scan_line(at, end, head);
-    while (at != NULL && !(end - at >= 2 && at[0] == '\r' && at[1] == '\n')) {
+    while (at != NULL && !starts(at, end, "\r\n", 2)) {
         if (head->count >= most)
             return NULL;
         Field *field = &head->fields[head->count++];
@@ -107,27 +71,6 @@ static const char *scan(const char *at, const char *end, long most, Py_ssize_t m
         return NULL;
     at += 2;
     return head->length == end - at ? at : NULL;
-}
-
-static PyObject *make_field(const Field *field) {
-    PyObject *name, *value, *made = NULL;
-    if (field->known != NULL) {
-        name = field->known->name;
-        Py_INCREF(name);
-    } else {
-        name = learn_name(field->name, field->name_size, field->hash, ORDINARY);
-    }
-    value = name == NULL ? NULL : PyBytes_FromStringAndSize(field->value, field->value_size);
-    if (value != NULL)
-        made = PyTuple_New(2);
-    if (made == NULL) {
-        Py_XDECREF(name);
-        Py_XDECREF(value);
-        return NULL;
-    }
-    PyTuple_SET_ITEM(made, 0, name);
-    PyTuple_SET_ITEM(made, 1, value);
-    return made;
 }
 
 static PyObject *make_response(const Head *head, const char *body) {

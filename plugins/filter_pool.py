@@ -132,6 +132,9 @@ class FilterPool:
         self._sort_out()
         if self._working() < self._size and self._replace(needed=slot is None) and slot is None:
             slot = self._take()[0]
+        if slot is None and self._circuit.policy != "fail_open":
+            # Another thread has made one just now, or closed the pool. No stream may pass without.
+            return self.bind()
         return slot
 
     def _take(self) -> tuple[Slot | None, bool]:

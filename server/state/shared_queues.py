@@ -113,6 +113,8 @@ class RedisSharedQueues:
         self._notify: dict[int, Notify] = {}
         self._ids: dict[int, bytes] = {}
         self._closed = threading.Event()
+        #: Set once this process hears what is published, and has said so.
+        self._listening = threading.Event()
         self._thread: threading.Thread | None = None
 
     def register(self, vm_id: str, name: bytes, notify: Notify, deadline: float) -> int | Status:
@@ -137,6 +139,8 @@ class RedisSharedQueues:
                 self._thread.start()
         for _ in range(untold):
             notify(token)
+        # Who listens only later would pass for the last to register, or for one who has gone.
+        self._listening.wait(max(0.0, deadline - time.monotonic()))
         return int(token)
 
     def _register(self, key: bytes, deadline: float) -> Any:
@@ -215,6 +219,7 @@ class RedisSharedQueues:
                 connection.send_command(b"SUBSCRIBE", f"{self._keys[0]}ready:{self._owner}")
                 connection.read_response()
                 self._announce()
+                self._listening.set()
                 pause = FIRST_PAUSE
                 while not self._closed.is_set():
                     if connection.can_read(timeout=_TURN):

@@ -15,6 +15,7 @@ from anywasm.core.errors import AnyWasmError, DeadlineExceededError, TrapError
 from anywasm.plugins import filter_pool
 from anywasm.plugins.config import PluginConfig
 from anywasm.plugins.errors import FilterFailedError, FilterStartingError, PoolClosedError
+from anywasm.plugins.failures import Failure
 from anywasm.plugins.filter_pool import FilterPool
 from anywasm.plugins.host import PluginHost
 from anywasm.plugins.manager import PluginManager
@@ -187,6 +188,27 @@ def test_one_that_breaks_again_at_once_is_waited_for(filters: Filters) -> None:
     with pytest.raises(FilterFailedError, match=r"started again in \d+\.\d s"):
         pool.bind()
     assert pool.replaced == 1
+
+
+def test_no_stream_passes_while_another_thread_makes_an_instance(filters: Filters) -> None:
+    """The stream has found none, and before it makes one there is one."""
+    filters.add()
+    plugin = filters.manager.get("f").plugin
+
+    def resize(_: Failure) -> None:
+        thread = threading.Thread(target=pool.resize, args=(1,))
+        thread.start()
+        thread.join()
+
+    pool = FilterPool("f", plugin._make_filter, 1, report=resize)
+    pool.start()
+    slot = filters.bound(pool)
+    filters.break_(slot)
+    pool.unbind(slot)
+    assert filters.bound(pool).guest.failed is None
+    assert len(pool.slots) == 1
+    pool.unbind(pool.slots[0])
+    pool.close(0)
 
 
 def test_one_that_cannot_be_made_again_is_a_failure(filters: Filters) -> None:

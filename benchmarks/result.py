@@ -96,7 +96,14 @@ def machine_facts() -> dict[str, str]:
         "load": " ".join(f"{load:.2f}" for load in os.getloadavg()),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "data plane": "compiled" if _compiled() else "interpreted",
     }
+
+
+def _compiled() -> bool:
+    """Whether the server was built with ANYWASM_COMPILED=1, told without importing it."""
+    server = Path(__file__).resolve().parent.parent / "server"
+    return any(server.glob("stream_times.*.so"))
 
 
 def _processor() -> str:

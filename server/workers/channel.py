@@ -8,6 +8,7 @@ import json
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from anywasm.core.errors import AnyWasmError
@@ -114,5 +115,6 @@ class Channel:
         except Exception as error:
             _log.exception("%s failed", message["call"])
             answer |= {"status": 500, "body": {"error": f"{type(error).__name__}: {error}"}}
-        if "id" in message and not self.closed.done():
-            self._send(answer)
+        if "id" in message:
+            with suppress(ChannelClosedError):  # then nobody waits for it
+                self._send(answer)

@@ -202,18 +202,12 @@ static double limit_of(GuestCall *self, PyObject *const *values, PyObject *names
     return values[0] == Py_None ? self->limit : PyFloat_AsDouble(values[0]);
 }
 
-static PyObject *GuestCall_call(PyObject *callable, PyObject *const *args, size_t flags,
-                                PyObject *names) {
-    GuestCall *self = (GuestCall *)callable;
-    Py_ssize_t given = PyVectorcall_NARGS(flags);
-    if (given < 2 || !PyObject_TypeCheck(args[0], context_type)) {
-        PyErr_SetString(PyExc_TypeError, "a guest's call takes a Context and a function");
-        return NULL;
-    }
-    double limit = limit_of(self, args + given, names);
-    PyObject *deadline = slot_at(args[0], context_at.deadline);
+/* The guest's answer to a call for a context, within `limit` seconds, or NULL with an exception. */
+static PyObject *guest_call(GuestCall *self, PyObject *context, PyObject *function,
+                            PyObject *const *args, size_t count, double limit) {
+    PyObject *deadline = slot_at(context, context_at.deadline);
     double least = deadline == NULL ? -1.0 : PyFloat_AsDouble(deadline);
-    if ((limit == -1.0 || least == -1.0) && PyErr_Occurred())
+    if (least == -1.0 && PyErr_Occurred())
         return NULL;
     double now = monotonic(), end = now + limit;
     if (end > least)
@@ -226,10 +220,24 @@ static PyObject *GuestCall_call(PyObject *callable, PyObject *const *args, size_
     if (expires == NULL)
         return NULL;
     Py_INCREF(self);
-    PyObject *answer = enter(self, args[0], expires, args[1], args + 2, (size_t)given - 2);
+    PyObject *answer = enter(self, context, expires, function, args, count);
     Py_DECREF(expires);
     Py_DECREF(self);
     return answer;
+}
+
+static PyObject *GuestCall_call(PyObject *callable, PyObject *const *args, size_t flags,
+                                PyObject *names) {
+    GuestCall *self = (GuestCall *)callable;
+    Py_ssize_t given = PyVectorcall_NARGS(flags);
+    if (given < 2 || !PyObject_TypeCheck(args[0], context_type)) {
+        PyErr_SetString(PyExc_TypeError, "a guest's call takes a Context and a function");
+        return NULL;
+    }
+    double limit = limit_of(self, args + given, names);
+    if (limit == -1.0 && PyErr_Occurred())
+        return NULL;
+    return guest_call(self, args[0], args[1], args + 2, (size_t)given - 2, limit);
 }
 
 /* --- the type ----------------------------------------------------------------------------------- */
@@ -242,12 +250,29 @@ static PyObject *import_from(const char *module_name, const char *name) {
     return value;
 }
 
+/* Has the method of a Python class work on an object that is not its instance, but alike. */
+static PyObject *call_unbound(PyObject *cls, const char *method, PyObject *self,
+                              PyObject *const *args, Py_ssize_t count, PyObject *names) {
+    Py_ssize_t all = count + (names == NULL ? 0 : PyTuple_GET_SIZE(names));
+    PyObject *function = PyObject_GetAttrString(cls, method), *answer = NULL;
+    if (function != NULL && Py_IS_TYPE(function, &PyProperty_Type))
+        Py_SETREF(function, PyObject_GetAttrString(function, "fget"));
+    PyObject **values = PyMem_New(PyObject *, (size_t)all + 1);
+    if (values == NULL)
+        PyErr_NoMemory();
+    if (values != NULL && function != NULL) {
+        values[0] = self;
+        for (Py_ssize_t i = 0; i < all; i++)
+            values[i + 1] = args[i];
+        answer = PyObject_Vectorcall(function, values, (size_t)count + 1, names);
+    }
+    PyMem_Free(values);
+    Py_XDECREF(function);
+    return answer;
+}
+
 static int find_offsets(void) {
-    struct {
-        Py_ssize_t *at;
-        PyTypeObject *cls;
-        const char *name;
-    } slots[] = {
+    const Place places[] = {
         {&guest_at.effective, guest_type, "effective"},
         {&guest_at.entered, guest_type, "entered"},
         {&guest_at.expires, guest_type, "expires"},
@@ -259,11 +284,9 @@ static int find_offsets(void) {
         {&gate_at.closed, gate_type, "_closed"},
         {&gate_at.home, gate_type, "_home"},
         {&gate_at.expires, gate_type, "expires"},
+        {NULL, NULL, NULL},
     };
-    for (size_t i = 0; i < sizeof slots / sizeof *slots; i++)
-        if ((*slots[i].at = slot_offset((PyObject *)slots[i].cls, slots[i].name)) < 0)
-            return -1;
-    return 0;
+    return find_places(places);
 }
 
 /* Finds the classes whose slots are used here, when the first guest is made: their modules import

@@ -24,22 +24,7 @@ static PyObject *map_in_python(PyObject *self, const char *method, PyObject *con
     static PyObject *cls;
     if (cls == NULL && (cls = import_from("anywasm.abi.headers", "PythonHeaderMap")) == NULL)
         return NULL;
-    Py_ssize_t all = count + (names == NULL ? 0 : PyTuple_GET_SIZE(names));
-    PyObject *function = PyObject_GetAttrString(cls, method), *answer = NULL;
-    if (function != NULL && Py_IS_TYPE(function, &PyProperty_Type))
-        Py_SETREF(function, PyObject_GetAttrString(function, "fget"));
-    PyObject **values = PyMem_New(PyObject *, (size_t)all + 1);
-    if (values == NULL)
-        PyErr_NoMemory();
-    if (values != NULL && function != NULL) {
-        values[0] = self;
-        for (Py_ssize_t i = 0; i < all; i++)
-            values[i + 1] = args[i];
-        answer = PyObject_Vectorcall(function, values, (size_t)count + 1, names);
-    }
-    PyMem_Free(values);
-    Py_XDECREF(function);
-    return answer;
+    return call_unbound(cls, method, self, args, count, names);
 }
 
 /* --- pairs -------------------------------------------------------------------------------------- */

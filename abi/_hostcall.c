@@ -5,6 +5,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include "_contexts.h"
 #include "_headers_type.h"
 #include "_maps.h"
 #include "_marshal.h"
@@ -229,6 +230,7 @@ PyMODINIT_FUNC PyInit__hostcall(void) {
     PyObject *module = PyModule_Create(&definition);
     if (module != NULL && (PyModule_AddType(module, &HostCall_type) < 0 ||
                            PyModule_AddType(module, &GuestCall_type) < 0 ||
+                           PyModule_AddType(module, &Contexts_type) < 0 ||
                            PyModule_AddType(module, &HeaderMap_type) < 0))
         Py_CLEAR(module);
     return module;

@@ -63,6 +63,8 @@ class Callbacks:
 
     Attributes:
         on_context_create: And so on, each taking the callback's full parameter list.
+        request: Those for a request's headers, body and trailers.
+        response: Those for a response's.
     """
 
     on_context_create: Callable[..., Any] | None
@@ -96,6 +98,8 @@ class Callbacks:
             offered = allowed is None or name in allowed
             function = _bind(instance, name, arity) if offered else None
             setattr(self, name.removeprefix("proxy_"), function)
+        self.request = (self.on_request_headers, self.on_request_body, self.on_request_trailers)
+        self.response = (self.on_response_headers, self.on_response_body, self.on_response_trailers)
 
     def promising(self, name: str) -> Callable[..., Generator[Any, Any, Any]]:
         """The callback `name`, which the guest exports, for a call that may be suspended."""

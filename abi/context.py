@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 #: Pieces of body that a guest may inject before its stream is driven on.
 MAX_INJECTED = 1024
 
+#: What streams begin with: a set that cannot be changed, so that all of them share it.
+NO_DIRECTION: frozenset[StreamType] = frozenset()
+
 _MAPS, _BUFFERS = len(MapType), len(BufferType)
 
 
@@ -165,9 +168,9 @@ class StreamContext(Context):
         self._chain = chain
         self.info = StreamInfo() if info is None else info
         self.local_response: LocalResponse | None = None
-        self.continued: set[StreamType] = set()
-        self.closed: set[StreamType] = set()
-        self.injected: list[tuple[StreamType, bytes, bool]] = []
+        self.continued = NO_DIRECTION
+        self.closed = NO_DIRECTION
+        self.injected: tuple[tuple[StreamType, bytes, bool], ...] = ()
         self.responding = False
         self.override_host: str | None = None
         self.upstream_hosts: Callable[[], bytes] | None = None
@@ -192,7 +195,7 @@ class StreamContext(Context):
         held = sum(len(piece) for _, piece, _ in self.injected)
         if len(self.injected) >= MAX_INJECTED or held + len(body) > MAX_BUFFER:
             return Status.INTERNAL_FAILURE
-        self.injected.append((direction, body, last))
+        self.injected = (*self.injected, (direction, body, last))
         self.wake()
         return None
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import time
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from anywasm.abi import contexts
 from anywasm.abi.buffer import Buffer
 from anywasm.abi.callbacks import Callbacks, bind_export
 from anywasm.abi.callouts import Callouts
@@ -30,16 +30,14 @@ from anywasm.core.limits import ResourceLimits
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from anywasm.abi.contexts import Contexts
     from anywasm.abi.host import HostServices
     from anywasm.abi.plugin import PluginIdentity
-    from anywasm.abi.stream_info import StreamInfo
     from anywasm.abi.waits import Answer, Wait
     from anywasm.core.module import Module
 
     Job = Callable[[], None]
 
-
-_monotonic = time.monotonic
 
 #: Bytes of the id that a guest gives itself.
 MAX_ID = 1024
@@ -97,16 +95,23 @@ class Guest:
             seconds at most, or `limit=`, and never more than the context has left. Raises
             `TrapError` when the guest traps and `DeadlineExceededError` when it takes too long; it
             is `failed` then. See `anywasm.abi.guest_call`.
+        contexts: Its contexts.
+        create_stream: Makes a stream context, whose first event should follow at once:
+            `create_stream(root, deadline=None, chain=(), info=None)`, of the plugin's root context,
+            the `time.monotonic` second by which the stream must be done, the ids of the functions
+            that wait for this one, itself last, and what is known about it, by default nothing.
+            Raises as `call` does.
+        end: Ends a context in the spec's order: done, log (streams only), delete. Idempotent. A
+            guest that answers `proxy_on_done` with 0 keeps its context until it calls `proxy_done`.
+            A failed guest is not called any more, as in Envoy. Raises as `call` does; the context
+            is gone all the same.
     """
 
     # Slots also because the extension reads and writes some of them in place.
     __slots__ = (
         "__weakref__",
         "_closed",
-        "_contexts",
         "_interruptible",
-        "_next_id",
-        "_pending_done",
         "_settling",
         "abi",
         "allowed",
@@ -115,8 +120,11 @@ class Guest:
         "call",
         "callbacks",
         "callouts",
+        "contexts",
+        "create_stream",
         "deferred",
         "effective",
+        "end",
         "entered",
         "env",
         "expires",
@@ -135,6 +143,7 @@ class Guest:
     )
 
     call: GuestCall
+    contexts: Contexts
 
     def __init__(
         self,
@@ -167,12 +176,8 @@ class Guest:
         self.env = dict(plugin.env)
         self.allowed = plugin.allowed_capabilities
         self._interruptible = module.vm.capabilities.interrupt
-        self._contexts: dict[int, Context] = {}
-        #: What waits for `proxy_done`; None stands for what is being logged and deleted.
-        self._pending_done: dict[int, Context | None] = {}
         self.deferred: deque[Job] = deque()
         self._settling = False
-        self._next_id = 0
         self._closed = False
         self.base = Context(self, 0, plugin)
         self.effective: Context = self.base
@@ -194,6 +199,10 @@ class Guest:
             ) or bind_export(self.instance, "malloc", 1, answers=True)
             self.memory.attach(self.instance.memory, allocator)
             self.callbacks = Callbacks(self.instance, self.allowed)
+            kind: Any = contexts.Contexts if native is None else contexts.NativeContexts
+            self.contexts = kind(self)
+            self.create_stream = self.contexts.create_stream
+            self.end = self.contexts.end
             self._initialize()
         except BaseException:
             self.instance.close()
@@ -219,7 +228,7 @@ class Guest:
         if self.failed is None:
             self.failed = error
             self.failed_in = self.callbacks.name(function)
-            self.woken += [c for c in self._contexts.values() if isinstance(c, StreamContext)]
+            self.woken += self.contexts.streams()
             self.callouts.close()
             if self.on_failed is not None:
                 self.deferred.append(self.on_failed)
@@ -326,8 +335,8 @@ class Guest:
             AbiError: When the guest refuses (`proxy_on_vm_start` or `proxy_on_configure`).
             TrapError, DeadlineExceededError: As `call`.
         """
-        root = RootContext(self, self._new_id(), plugin)
-        self._contexts[root.id] = root
+        root = RootContext(self, self.contexts.new_id(), plugin)
+        self.contexts.living[root.id] = root
         limit = self.limits.start
         if self.callbacks.on_context_create is not None:
             self.call(root, self.callbacks.on_context_create, root.id, 0, limit=limit)
@@ -367,131 +376,33 @@ class Guest:
         if not accepted:
             # Others may share the guest, so that it goes on, without this plugin.
             root.close()
-            self._forget(root)
+            self.contexts.forget(root)
             raise AbiError(f"the guest refused to start: {name} returned false")
-
-    def create_stream(
-        self,
-        root: RootContext,
-        deadline: float | None = None,
-        chain: tuple[str, ...] = (),
-        info: StreamInfo | None = None,
-    ) -> StreamContext:
-        """Make a stream context; its first event should follow at once.
-
-        Args:
-            root: The plugin's root context.
-            deadline: The `time.monotonic` second by which the stream must be done.
-            chain: The ids of the functions that wait for this one, itself last.
-            info: What is known about it; by default nothing.
-
-        Raises:
-            TrapError, DeadlineExceededError: As `call`.
-        """
-        if deadline is None:
-            deadline = _monotonic() + self.limits.start
-        self._next_id = number = self._next_id + 1
-        stream = self._contexts[number] = StreamContext(self, number, root, deadline, chain, info)
-        create = self.callbacks.on_context_create
-        if create is not None:
-            try:
-                self.call(stream, create, number, root.id)
-            except BaseException:
-                del self._contexts[number]  # nobody will end what the guest does not know
-                raise
-        return stream
 
     def context(self, id: int) -> Context | None:
         """The living context of that number."""
-        return self._contexts.get(id)
-
-    def end(self, context: Context) -> None:
-        """End a context in the spec's order: done, log (streams only), delete. Idempotent.
-
-        A guest that answers `proxy_on_done` with 0 keeps its context until it calls `proxy_done`. A
-        failed guest is not called any more, as in Envoy.
-
-        Raises:
-            TrapError, DeadlineExceededError: As `call`; the context is gone all the same.
-        """
-        number = context.id
-        if self._contexts.get(number) is not context or number in self._pending_done:
-            return
-        if isinstance(context, StreamContext):
-            if context.deadline != math.inf:
-                self._allow_end(context)
-        elif isinstance(context, RootContext):
-            context.close()
-        on_done = self.callbacks.on_done
-        done = True
-        self._pending_done[number] = context
-        if on_done is not None and self.failed is None:
-            try:
-                done = self.call(context, on_done, number)
-            except BaseException:
-                self._forget(context)
-                raise
-        if done:
-            self._finish(context)
-
-    def done(self, context: Context) -> Status | None:
-        """`proxy_done`: the guest has no more need of a context that it kept."""
-        if self._pending_done.get(context.id) is not context:
-            return Status.NOT_FOUND
-        self.deferred.append(lambda: self._finish(context))
-        return None
-
-    def _finish(self, context: Context) -> None:
-        number = context.id
-        if self._pending_done.get(number) is not context:
-            return
-        self._pending_done[number] = None
-        callbacks = self.callbacks
-        try:
-            if isinstance(context, StreamContext):
-                if context.deadline != math.inf:
-                    self._allow_end(context)
-                if callbacks.on_log is not None and self.failed is None:
-                    self.call(context, callbacks.on_log, number)
-            if callbacks.on_delete is not None and self.failed is None:
-                self.call(context, callbacks.on_delete, number)
-        finally:
-            self._forget(context)
-
-    def _allow_end(self, stream: StreamContext) -> None:
-        """Cleaning up is owed to the guest even when the stream ran out of time."""
-        stream.deadline = max(stream.deadline, _monotonic() + self.limits.call)
-
-    def _forget(self, context: Context) -> None:
-        if isinstance(context, RootContext):
-            self.callouts.cancel(context)  # guests trap when told about roots that they deleted
-        self._contexts.pop(context.id, None)
-        self._pending_done.pop(context.id, None)
+        return self.contexts.get(id)
 
     def close(self) -> None:
         """End every context, then free the instance. Errors of a dying guest are logged only."""
         if self._closed:
             return
         try:
-            for context in sorted(self._contexts.values(), key=lambda context: -context.id):
+            for context in sorted(self.contexts.living.values(), key=lambda found: -found.id):
                 self.end(context)
-                self._finish(context)
+                self.contexts.finish(context)
         except AnyWasmError as error:
             self.base.log(LogLevel.ERROR, f"the guest failed while it was shut down: {error}")
         finally:
             self._closed = True
             self.callouts.close()
-            for context in self._contexts.values():
+            for context in self.contexts.living.values():
                 if isinstance(context, RootContext):
                     context.close()
-            self._contexts.clear()
+            self.contexts.living.clear()
             self.instance.close()
 
     @property
     def closed(self) -> bool:
         """Whether its instance was freed."""
         return self._closed
-
-    def _new_id(self) -> int:
-        self._next_id += 1
-        return self._next_id

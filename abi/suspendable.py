@@ -57,38 +57,40 @@ def create_stream(
     guest: Guest, root: RootContext, deadline: float, chain: tuple[str, ...]
 ) -> Generator[Any, Any, StreamContext]:
     """As `Guest.create_stream`."""
-    stream = StreamContext(guest, guest._new_id(), root, deadline, chain)
-    guest._contexts[stream.id] = stream
+    contexts = guest.contexts
+    stream = StreamContext(guest, contexts.new_id(), root, deadline, chain)
+    contexts.living[stream.id] = stream
     if guest.callbacks.on_context_create is not None:
         try:
             yield from call(guest, stream, "on_context_create", stream.id, root.id)
         except BaseException:
-            del guest._contexts[stream.id]  # nobody will end what the guest does not know
+            del contexts.living[stream.id]  # nobody will end what the guest does not know
             raise
     return stream
 
 
 def end(guest: Guest, stream: StreamContext) -> Generator[Any, Any, None]:
     """As `Guest.end`."""
-    if guest._contexts.get(stream.id) is not stream or stream.id in guest._pending_done:
+    contexts, ending = guest.contexts, guest.contexts.ending
+    if contexts.get(stream.id) is not stream or stream.id in ending:
         return
-    guest._allow_end(stream)
-    guest._pending_done[stream.id] = stream
+    contexts.allow_end(stream)
+    ending[stream.id] = stream
     callbacks = guest.callbacks
     if callbacks.on_done is not None and guest.failed is None:
         try:
             done = yield from call(guest, stream, "on_done", stream.id)
         except BaseException:
-            guest._forget(stream)
+            contexts.forget(stream)
             raise
-        if not done or guest._pending_done.get(stream.id) is not stream:
+        if not done or ending.get(stream.id) is not stream:
             return
-    guest._pending_done[stream.id] = None
+    ending[stream.id] = None
     try:
-        guest._allow_end(stream)
+        contexts.allow_end(stream)
         if callbacks.on_log is not None and guest.failed is None:
             yield from call(guest, stream, "on_log", stream.id)
         if callbacks.on_delete is not None and guest.failed is None:
             yield from call(guest, stream, "on_delete", stream.id)
     finally:
-        guest._forget(stream)
+        contexts.forget(stream)

@@ -26,4 +26,19 @@ static Py_ssize_t slot_offset(PyObject *cls, const char *name) {
     return offset;
 }
 
+/* Where slots are to be noted; a list of them ends with NULL. */
+typedef struct {
+    Py_ssize_t *at;
+    PyTypeObject *cls;
+    const char *name;
+} Place;
+
+/* Finds all of them; 0, or -1 with an exception. */
+static inline int find_places(const Place *places) {
+    for (; places->at != NULL; places++)
+        if ((*places->at = slot_offset((PyObject *)places->cls, places->name)) < 0)
+            return -1;
+    return 0;
+}
+
 #endif

@@ -318,7 +318,8 @@ class FunctionStream:
         self.phase = name
         goes_on = _HEADERS_GO_ON if name.endswith("_headers") else _GOES_ON
         local = stream.local_response
-        stream.continued.discard(direction)
+        if direction in stream.continued:
+            stream.continued -= {direction}
         if self.suspends:
             action = yield from suspendable.call(self._guest, stream, name, stream.id, *args)
         else:

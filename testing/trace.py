@@ -128,7 +128,7 @@ class Tracer:
         callback = getattr(self._guest.callbacks, f"on_{name}")
         if callback is None:
             return True
-        stream.continued.discard(direction)
+        stream.continued -= {direction}
         action = self._guest.call(stream, callback, stream.id, *args)
         asked = (sorted(stream.continued), sorted(stream.closed))
         self._steps.append((name, *args, action, *asked))

@@ -20,4 +20,4 @@ def set_effective_context(context: Context, id: int) -> Status | None:
 @host_function("proxy_done")
 def done(context: Context) -> Status | None:
     """Let go of a context that `proxy_on_done` has kept; NOT_FOUND where it kept none."""
-    return context.guest.done(context)
+    return context.guest.contexts.done(context)

@@ -40,7 +40,7 @@ def _continue(context: Context, kind: int) -> Status | None:
         return Status.BAD_ARGUMENT
     if kind == StreamType.HTTP_RESPONSE and not context.responding:
         return Status.BAD_ARGUMENT  # Envoy crashes here
-    context.continued.add(StreamType(kind))
+    context.continued |= {StreamType(kind)}
     context.wake()
     return None
 
@@ -68,6 +68,6 @@ def close_stream(context: Context, kind: int) -> Status | None:
     """End the stream without an answer."""
     if not isinstance(context, StreamContext) or kind > StreamType.UPSTREAM:
         return Status.BAD_ARGUMENT
-    context.closed.add(StreamType(kind))
+    context.closed |= {StreamType(kind)}
     context.wake()
     return None

@@ -29,6 +29,8 @@ _STOP_AND_WATERMARK = 2
 _STOP_NO_BUFFER = 3
 
 Callback = Callable[..., Any]
+#: For headers, body and trailers.
+HttpCallbacks = tuple[Callback | None, Callback | None, Callback | None]
 
 
 class _Stop(Enum):
@@ -47,9 +49,7 @@ class HalfStage(Sink):
         stage: The filter in the stream.
         direction: Which way.
         sink: What comes next.
-        on_headers: The guest's callback, or None.
-        on_body: The guest's callback, or None.
-        on_trailers: The guest's callback, or None.
+        callbacks: The guest's for headers, body and trailers; None for each that it has not.
 
     Attributes:
         busy: Whether the guest is being called, and has not answered yet.
@@ -62,6 +62,7 @@ class HalfStage(Sink):
         "_chain",
         "_direction",
         "_held",
+        "_held_ends",
         "_held_trailers",
         "_on_body",
         "_on_headers",
@@ -80,20 +81,17 @@ class HalfStage(Sink):
         stage: FilterStage,
         direction: Direction,
         sink: Sink,
-        on_headers: Callback | None,
-        on_body: Callback | None,
-        on_trailers: Callback | None,
+        callbacks: HttpCallbacks,
     ) -> None:
         self._stage = stage
         self._chain = stage.chain
         self._direction = direction
         self._sink = sink
-        self._on_headers = on_headers
-        self._on_body = on_body
-        self._on_trailers = on_trailers
+        self._on_headers, self._on_body, self._on_trailers = callbacks
         self.busy = False
         self._stop: _Stop | None = None
-        self._held: tuple[HeaderMap, bool] | None = None
+        self._held: HeaderMap | None = None
+        self._held_ends = False
         self._held_trailers: HeaderMap | None = None
         self._body: Buffer | None = None
         self._body_ends = False
@@ -130,9 +128,8 @@ class HalfStage(Sink):
         if callback is None:
             self._sink.headers(headers, end_stream)
             return
-        context = stage.context
-        context.maps[direction.headers] = headers
-        self._held = held = (headers, end_stream)
+        stage.maps[direction.headers] = self._held = headers
+        self._held_ends = end_stream
         if not stage.inline:
             self._call(callback, self._after_headers, len(headers.pairs), int(end_stream))
             return
@@ -141,16 +138,16 @@ class HalfStage(Sink):
         action = stage.call(callback, (len(headers.pairs), 1 if end_stream else 0))
         if action is None:
             return
-        if action != _CONTINUE or self._queue or context.continued or not self._holds(held):
+        if action != _CONTINUE or self._queue or stage.context.continued or not self._holds():
             self._returned(self._after_headers, action)
             return
         self.busy = False
-        self._held = context.maps[direction.headers] = None
+        stage.maps[direction.headers] = self._held = None
         self._sink.headers(headers, end_stream)
 
-    def _holds(self, held: tuple[HeaderMap, bool]) -> bool:
-        """Whether these headers are held still: what the guest injects lets go of them."""
-        return self._held is held
+    def _holds(self) -> bool:
+        """Whether headers are held still: what the guest injects lets go of them."""
+        return self._held is not None
 
     def _began(self, headers: HeaderMap, end_stream: bool) -> None:
         self.busy = False
@@ -186,10 +183,10 @@ class HalfStage(Sink):
                 return
             body.data += data
         self._body_ends = end_stream
-        stage.context.buffers[self._direction.body] = body
+        stage.buffers[self._direction.body] = body
         if end_stream:
             # As in Envoy, a guest may add trailers at the end of the body.
-            stage.context.maps[self._direction.trailers] = HeaderMap()
+            stage.maps[self._direction.trailers] = HeaderMap()
         self._call(self._on_body, self._after_data, len(body.data), int(end_stream))
 
     def trailers(self, trailers: HeaderMap) -> None:
@@ -205,7 +202,7 @@ class HalfStage(Sink):
                 self._sink.trailers(trailers)
             return
         self._held_trailers = trailers
-        stage.context.maps[self._direction.trailers] = trailers
+        stage.maps[self._direction.trailers] = trailers
         self._call(self._on_trailers, self._after_trailers, len(trailers.pairs))
 
     def _shut(self) -> bool:
@@ -239,14 +236,15 @@ class HalfStage(Sink):
 
     def _returned(self, then: Callable[[int], None], action: int) -> None:
         self.busy = False
-        continued = self._stage.context.continued
+        context = self._stage.context
+        continued = context.continued
         if continued and self._direction.stream in continued:
-            continued.discard(self._direction.stream)
+            context.continued = continued - {self._direction.stream}
             action = _CONTINUE
         then(action)
         if self._queue:
             self._drain()
-        if continued:
+        if context.continued:
             self._stage.resume()
 
     # --- what the guest answered ---
@@ -309,11 +307,11 @@ class HalfStage(Sink):
         if self._stop is _Stop.HEADERS or self._stop is _Stop.ALL:
             self._stop = None
             self._chain.timers.resumed(self)
-        self._stage.context.maps[self._direction.headers] = None
-        self._sink.headers(*held)
+        self._stage.maps[self._direction.headers] = None
+        self._sink.headers(held, self._held_ends)
 
     def _pass_all(self) -> None:
-        context, direction = self._stage.context, self._direction
+        stage, direction = self._stage, self._direction
         if self._stop is not None:
             self._stop = None
             self._chain.timers.resumed(self)
@@ -321,11 +319,11 @@ class HalfStage(Sink):
         trailers, self._held_trailers = self._held_trailers, None
         ends = self._body_ends
         if body is not None:
-            context.buffers[direction.body] = None
+            stage.buffers[direction.body] = None
             if trailers is None and ends:
-                added = context.maps[direction.trailers]
+                added = stage.maps[direction.trailers]
                 trailers = added if added is not None and added.pairs else None
-        context.maps[direction.trailers] = None
+        stage.maps[direction.trailers] = None
         self._pass_headers()
         if body is not None and not self._shut():
             ends = ends and trailers is None

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
-from random import getrandbits
 from typing import TYPE_CHECKING
 
 from anywasm.abi.headers import HeaderMap
 from anywasm.abi.pairs import Pair
 from anywasm.server.http import Headers, HttpExchange
+from anywasm.server.http.codec import request_id
 
 if TYPE_CHECKING:
     from anywasm.server.filters.listener import FilterListener
@@ -29,8 +29,6 @@ _CONNECTION = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"up
 #: What no request of a filter chain brings to the upstream as a header: the host is `:authority`,
 #: and the timeout is the route's.
 _NOT_FORWARDED = HOP_BY_HOP | {b"host", b"x-envoy-expected-rq-timeout-ms"}
-_UUID_MASK = ~(0xF << 76 | 0x3 << 62)
-_UUID_BITS = 0x4 << 76 | 0x2 << 62
 #: Longer numbers are no lengths, and Python refuses to read very long ones.
 _MOST_DIGITS = 18
 
@@ -102,12 +100,6 @@ def request_headers(exchange: HttpExchange, listener: FilterListener, upgrade: b
     headers = HeaderMap()
     headers.pairs = [p for p in pairs if p[0] not in options] if options else pairs
     return headers
-
-
-def request_id() -> bytes:
-    """A random UUID (RFC 9562, version 4). It has to be unique, not secret."""
-    digits = b"%032x" % (getrandbits(128) & _UUID_MASK | _UUID_BITS)
-    return b"-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 
 def forwarded_source(headers: HeaderMap) -> tuple[str, int] | None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from anywasm.server.filters.deadlines import Deadlines
-from anywasm.server.filters.message import HOP_BY_HOP, request_id
+from anywasm.server.filters.message import HOP_BY_HOP
 from anywasm.server.filters.relay import Relay, shortest
 from anywasm.server.http import HttpExchange
+from anywasm.server.http.codec import request_id
 
 if TYPE_CHECKING:
     from anywasm.server.filters.listener import FilterListener

@@ -9,8 +9,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from anywasm.abi.context import StreamContext
+from anywasm.abi.buffer import Buffer
+from anywasm.abi.context import NO_DIRECTION, StreamContext
 from anywasm.abi.enums import MapType, StreamType
+from anywasm.abi.headers import HeaderMap
 from anywasm.plugins.plugin import Plugin
 from anywasm.plugins.pool import Slot
 from anywasm.server.filters.direction import REQUEST, RESPONSE, Sink
@@ -31,6 +33,8 @@ class FilterStage:
         guest: The instance.
         inline: Whether its guest is called on the event loop.
         context: The stream's context in it; made right before its first event.
+        maps: The context's, which are kept here because reading them there takes longer.
+        buffers: The context's.
         begun: Whether the context was made.
         ended: Whether the stream is over for the guest.
         request: Its part in the request's way, until the stream is over.
@@ -42,17 +46,21 @@ class FilterStage:
         "_failed",
         "_slot",
         "begun",
+        "buffers",
         "chain",
         "context",
         "ended",
         "guest",
         "inline",
+        "maps",
         "plugin",
         "request",
         "response",
     )
 
     context: StreamContext
+    maps: list[HeaderMap | None]
+    buffers: list[Buffer | None]
 
     def __init__(self, chain: FilterChain, plugin: Plugin, slot: Slot) -> None:
         self.chain = chain
@@ -66,28 +74,12 @@ class FilterStage:
 
     def link_request(self, following: Sink) -> Sink:
         """Take a place in the request's way, before `following`."""
-        callbacks = self.guest.callbacks
-        half = self.request = HalfStage(
-            self,
-            REQUEST,
-            following,
-            callbacks.on_request_headers,
-            callbacks.on_request_body,
-            callbacks.on_request_trailers,
-        )
+        half = self.request = HalfStage(self, REQUEST, following, self.guest.callbacks.request)
         return half
 
     def link_response(self, following: Sink) -> Sink:
         """Take a place in the response's way, before `following`."""
-        callbacks = self.guest.callbacks
-        half = self.response = HalfStage(
-            self,
-            RESPONSE,
-            following,
-            callbacks.on_response_headers,
-            callbacks.on_response_body,
-            callbacks.on_response_trailers,
-        )
+        half = self.response = HalfStage(self, RESPONSE, following, self.guest.callbacks.response)
         return half
 
     @property
@@ -135,10 +127,12 @@ class FilterStage:
     def _create(self) -> int:
         guest, chain = self.guest, self.chain
         # It has no deadline of its own: the route's timeout ends the stream.
-        context = guest.create_stream(self._slot.root, math.inf, info=chain.info)
+        context = guest.create_stream(self._slot.root, math.inf, (), chain.info)
         context.upstream_hosts = chain.upstream_hosts
         context.notify = self.settle if self.inline else partial(_hop, chain, self.settle)
         self.context = context
+        self.maps = context.maps
+        self.buffers = context.buffers
         self.begun = True
         return 0
 
@@ -232,14 +226,14 @@ class FilterStage:
         """Let the directions go on that the guest has continued."""
         if self.ended:
             return
-        continued = self.context.continued
+        context = self.context
         for stream, half in (
             (StreamType.HTTP_REQUEST, self.request),
             (StreamType.HTTP_RESPONSE, self.response),
         ):
             # A busy one will find it when the guest has answered.
-            if stream in continued and (half is None or not half.busy):
-                continued.discard(stream)
+            if stream in context.continued and (half is None or not half.busy):
+                context.continued -= {stream}
                 if half is not None:
                     half.resume()
 
@@ -249,7 +243,7 @@ class FilterStage:
             return True
         context = self.context
         if context.injected:
-            injected, context.injected = context.injected, []
+            injected, context.injected = context.injected, ()
             if self.response is not None and context.responding:
                 for _, data, end_stream in injected:
                     self.response.inject(data, end_stream)
@@ -260,7 +254,8 @@ class FilterStage:
         if context.closed & {StreamType.HTTP_REQUEST, StreamType.HTTP_RESPONSE}:
             self.chain.guest_closed(self)
             return False
-        context.closed.clear()
+        if context.closed:
+            context.closed = NO_DIRECTION
         return True
 
     # --- the end ---
@@ -285,7 +280,7 @@ class FilterStage:
         self._slot.home.post(work)
 
     def _end_context(self) -> None:
-        chain, maps = self.chain, self.context.maps
+        chain, maps = self.chain, self.maps
         maps[MapType.HTTP_REQUEST_HEADERS] = chain.request
         maps[MapType.HTTP_RESPONSE_HEADERS] = chain.response
         maps[MapType.HTTP_RESPONSE_TRAILERS] = chain.response_trailers

@@ -8,6 +8,7 @@
 #include "_head_encode.h"
 #include "_head_exchange.h"
 #include "_head_parse.h"
+#include "_request_id.h"
 
 static PyObject *from(const char *module_name, const char *name) {
     PyObject *module = PyImport_ImportModule(module_name), *value = NULL;
@@ -39,6 +40,7 @@ static PyMethodDef functions[] = {
      "As `anywasm.server.http.fields.encode_fields`."},
     {"encode_head", (PyCFunction)(void (*)(void))encode_head, METH_FASTCALL | METH_KEYWORDS,
      "As `anywasm.server.http.head.encode_head`."},
+    {"request_id", request_id, METH_NOARGS, "As `anywasm.server.http.request_id.request_id`."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -52,7 +54,8 @@ static struct PyModuleDef definition = {
 
 PyMODINIT_FUNC PyInit__head(void) {
     text_find();
-    if (names_find() < 0 || methods_find() < 0 || exchange_find() < 0 || find_python() < 0)
+    if (names_find() < 0 || methods_find() < 0 || exchange_find() < 0 || find_python() < 0 ||
+        watch_id_bytes() < 0)
         return NULL;
     return PyModule_Create(&definition);
 }

@@ -16,10 +16,12 @@ try:
         encode_head,
         parse_plain,
         plain_exchange,
+        request_id,
     )
 except ImportError:
     from anywasm.server.http.fields import encode_fields
     from anywasm.server.http.head import encode_head
     from anywasm.server.http.plain import parse_plain, plain_exchange
+    from anywasm.server.http.request_id import request_id
 
-__all__ = ["encode_fields", "encode_head", "parse_plain", "plain_exchange"]
+__all__ = ["encode_fields", "encode_head", "parse_plain", "plain_exchange", "request_id"]

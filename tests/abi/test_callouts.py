@@ -486,5 +486,5 @@ def test_higress_hosts_and_injection_as_imports(redis: Any) -> None:
     assert redis.tell("proxy_get_upstream_hosts") == (b"hosts",)
     inject = "proxy_inject_encoded_data_to_filter_chain"
     assert redis.tell(inject, "abc", 1) == 0
-    assert redis.stream.injected == [(1, b"abc", True)]
+    assert redis.stream.injected == ((1, b"abc", True),)
     assert redis.tell(inject, "abc", 1, context=redis.root) == 2

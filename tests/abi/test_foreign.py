@@ -167,7 +167,7 @@ def test_body_is_injected(probing: Callable[..., Any]) -> None:
     assert probe.tell(CALL, name, LAST_PIECE) == (b"",)
     assert probe.tell(CALL, name, b"") == (b"",)
     response = StreamType.HTTP_RESPONSE
-    pieces = [(response, b"ab", False), (response, b"ab", True), (response, b"", False)]
+    pieces = ((response, b"ab", False), (response, b"ab", True), (response, b"", False))
     assert probe.stream.injected == pieces
     for bad in (b"\x0a", b"\x08\x01", b"\x0b", b"\xff" * 20):
         assert probe.tell(CALL, name, bad) == 2

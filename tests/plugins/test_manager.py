@@ -157,7 +157,7 @@ def test_a_replaced_version_drains(stage: Any, make_guest: MakeGuest, later: Any
     assert not slot.guest.instance.closed
     answer = slot.guest.context(2)
     answer.buffers[1].set(0, 0, b"late")
-    answer.continued.add(StreamType.HTTP_REQUEST)
+    answer.continued |= {StreamType.HTTP_REQUEST}
     answer.notify()
     assert waiting.result(20).body == b"late"
     until(lambda: slot.guest.instance.closed)

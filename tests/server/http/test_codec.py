@@ -6,6 +6,7 @@ import gc
 import subprocess
 import sys
 import tracemalloc
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from anywasm.server.http import HttpLimits, InvalidResponseError, fields, head, plain
+from anywasm.server.http import HttpLimits, InvalidResponseError, fields, head, plain, request_id
 from anywasm.server.http.exchange import HttpExchange
 from anywasm.server.http.request import Header, Request
 from anywasm.server.http.state import ListenerState
@@ -197,6 +198,25 @@ def test_nothing_is_left_behind() -> None:
         assert all(after - was < 100 for was, after in zip(before, references()))
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("make", [native.request_id, request_id.request_id])
+def test_request_ids_are_random_uuids(make: Callable[[], bytes]) -> None:
+    made = [make() for _ in range(1000)]
+    assert len(set(made)) == len(made)
+    for told in made:
+        read = uuid.UUID(told.decode())
+        assert str(read).encode() == told
+        assert (read.version, read.variant) == (4, uuid.RFC_4122)
+
+
+def test_a_forked_process_hands_out_other_request_ids() -> None:
+    code = (
+        "import os; from anywasm.server.http._head import request_id; request_id(); "
+        "child = os.fork(); print(request_id().decode(), flush=True); child and os.wait()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert len(set(done.stdout.split())) == 2
 
 
 @pytest.mark.parametrize("enabled", ["1", "0"])

@@ -10,7 +10,7 @@ static PyTypeObject *stream_type, *root_type;
 static PyObject *no_direction, *no_pieces;
 static struct {
     Py_ssize_t guest, id, plugin, maps, buffers, deadline, root, chain, info, local_response,
-        continued, closed, injected, responding, override_host, upstream_hosts, notify;
+        continued, closed, injected, responding, override_host, acted, driver;
 } stream_at;
 static struct {
     Py_ssize_t failed, call, callbacks;
@@ -74,8 +74,8 @@ static PyObject *make_stream(Contexts *self, PyObject *id, PyObject *root, PyObj
         stream_set(stream, stream_at.injected, no_pieces);
         stream_set(stream, stream_at.responding, Py_False);
         stream_set(stream, stream_at.override_host, Py_None);
-        stream_set(stream, stream_at.upstream_hosts, Py_None);
-        stream_set(stream, stream_at.notify, Py_None);
+        stream_set(stream, stream_at.acted, Py_False);
+        stream_set(stream, stream_at.driver, rest[3]);
     } else if (!PyErr_Occurred()) {
         PyErr_SetString(PyExc_AttributeError, "plugin");
     }
@@ -105,7 +105,7 @@ static int announce(Contexts *self, PyObject *stream, PyObject *id, PyObject *ro
 static PyObject *Contexts_create_stream(PyObject *object, PyObject *const *args, Py_ssize_t count,
                                         PyObject *names) {
     Contexts *self = (Contexts *)object;
-    if (count != 4 || names != NULL || !Py_IS_TYPE(args[0], root_type) ||
+    if (count != 5 || names != NULL || !Py_IS_TYPE(args[0], root_type) ||
         !PyFloat_CheckExact(args[1]) || args[3] == Py_None)
         return contexts_in_python(object, "create_stream", args, count, names);
     PyObject *id = PyLong_FromLongLong(++self->last_id);
@@ -182,25 +182,39 @@ static int end_stream(Contexts *self, PyObject *stream, PyObject *id) {
     return done > 0 ? finish_stream(self, stream, id) : done;
 }
 
-static PyObject *end_with(PyObject *self, PyObject *context, const char *method,
-                          int (*work)(Contexts *, PyObject *, PyObject *)) {
-    if (!is_endless(context))
-        return contexts_in_python(self, method, &context, 1, NULL);
+/* Does the work with a stream, which it keeps alive meanwhile. */
+static int work_on(PyObject *self, PyObject *context,
+                   int (*work)(Contexts *, PyObject *, PyObject *)) {
     PyObject *id = slot_at(context, stream_at.id);
     Py_INCREF(context), Py_INCREF(id);
     int status = work((Contexts *)self, context, id);
     Py_DECREF(context), Py_DECREF(id);
+    return status;
+}
+
+static PyObject *status_answer(int status) {
     if (status < 0)
         return NULL;
     Py_RETURN_NONE;
 }
 
 static PyObject *Contexts_end(PyObject *self, PyObject *context) {
-    return end_with(self, context, "end", end_stream);
+    if (!is_endless(context))
+        return contexts_in_python(self, "end", &context, 1, NULL);
+    Py_INCREF(context);
+    int status = work_on(self, context, end_stream);
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    Py_INCREF(Py_None);
+    slot_set(context, stream_at.driver, Py_None);
+    PyErr_Restore(type, error, traceback);
+    Py_DECREF(context);
+    return status_answer(status);
 }
 
 static PyObject *Contexts_finish(PyObject *self, PyObject *context) {
-    return end_with(self, context, "finish", finish_stream);
+    return is_endless(context) ? status_answer(work_on(self, context, finish_stream))
+                               : contexts_in_python(self, "finish", &context, 1, NULL);
 }
 
 /* --- the type ----------------------------------------------------------------------------------- */
@@ -238,8 +252,8 @@ static int find_stream(void) {
         {&stream_at.injected, stream_type, "injected"},
         {&stream_at.responding, stream_type, "responding"},
         {&stream_at.override_host, stream_type, "override_host"},
-        {&stream_at.upstream_hosts, stream_type, "upstream_hosts"},
-        {&stream_at.notify, stream_type, "notify"},
+        {&stream_at.acted, stream_type, "acted"},
+        {&stream_at.driver, stream_type, "driver"},
         {&ending_guest_at.failed, guest_type, "failed"},
         {&ending_guest_at.call, guest_type, "call"},
         {&ending_guest_at.callbacks, guest_type, "callbacks"},

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from anywasm.abi.buffer import MAX_BUFFER, Buffer
 from anywasm.abi.enums import BufferType, LogLevel, MapType, Status, StreamType
@@ -114,6 +113,19 @@ class LocalResponse:
     grpc_status: int | None
 
 
+class StreamDriver(Protocol):
+    """Who drives a stream, as its guest's host functions see him."""
+
+    def notify(self) -> None:
+        """Look at the stream: a call for another one, which has ended, has asked for something.
+
+        Called by the thread that uses the guest; must be quick.
+        """
+
+    def upstream_hosts(self) -> bytes | None:
+        """The hosts of the stream's cluster, as pairs (Higress); None where it has no cluster."""
+
+
 class StreamContext(Context):
     """One HTTP stream in a guest, driven by whoever made it with `Guest.create_stream`.
 
@@ -129,23 +141,22 @@ class StreamContext(Context):
         injected: Pieces of body that the guest wants behind what it passed on (Higress): direction,
             bytes, whether they are the last.
         override_host: The host of the cluster that the guest has chosen (Higress).
-        upstream_hosts: Tells the hosts of the stream's cluster (Higress).
-        notify: Called, after the guest call, when another stream's call has asked something for
-            this one; must be quick and thread-safe.
+        acted: Whether the guest has asked for something that its driver has yet to look at.
+        driver: Who drives it, while that one wants to hear of it.
     """
 
     __slots__ = (
         "_chain",
         "_root",
+        "acted",
         "closed",
         "continued",
+        "driver",
         "info",
         "injected",
         "local_response",
-        "notify",
         "override_host",
         "responding",
-        "upstream_hosts",
     )
 
     def __init__(
@@ -156,6 +167,7 @@ class StreamContext(Context):
         deadline: float,
         chain: tuple[str, ...] = (),
         info: StreamInfo | None = None,
+        driver: StreamDriver | None = None,
     ) -> None:
         # Not through super().__init__: one call less on every request.
         self.guest = guest
@@ -173,8 +185,8 @@ class StreamContext(Context):
         self.injected: tuple[tuple[StreamType, bytes, bool], ...] = ()
         self.responding = False
         self.override_host: str | None = None
-        self.upstream_hosts: Callable[[], bytes] | None = None
-        self.notify: Callable[[], None] | None = None
+        self.acted = False
+        self.driver: StreamDriver | None = driver
 
     @property
     def root(self) -> RootContext:
@@ -200,6 +212,7 @@ class StreamContext(Context):
         return None
 
     def wake(self) -> None:
-        """Have `notify` called after the running guest call, unless the call is this stream's."""
+        """Have the driver look at it: after the running call, of another stream's by `notify`."""
+        self.acted = True
         if self.guest.entered is not self:
             self.guest.woken.append(self)

@@ -11,7 +11,7 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-from anywasm.abi.context import Context, RootContext, StreamContext
+from anywasm.abi.context import Context, RootContext, StreamContext, StreamDriver
 from anywasm.abi.enums import Status
 from anywasm.abi.native import native
 
@@ -94,13 +94,16 @@ class Contexts(_Common):
         deadline: float | None = None,
         chain: tuple[str, ...] = (),
         info: StreamInfo | None = None,
+        driver: StreamDriver | None = None,
     ) -> StreamContext:
         """See `Guest.create_stream`."""
         guest = self.guest
         if deadline is None:
             deadline = _monotonic() + guest.limits.start
         number = self.new_id()
-        stream = self.living[number] = StreamContext(guest, number, root, deadline, chain, info)
+        stream = self.living[number] = StreamContext(
+            guest, number, root, deadline, chain, info, driver
+        )
         create = guest.callbacks.on_context_create
         if create is not None:
             try:
@@ -123,14 +126,18 @@ class Contexts(_Common):
         on_done = guest.callbacks.on_done
         done = True
         self.ending[number] = context
-        if on_done is not None and guest.failed is None:
-            try:
-                done = guest.call(context, on_done, number)
-            except BaseException:
-                self.forget(context)
-                raise
-        if done:
-            self.finish(context)
+        try:
+            if on_done is not None and guest.failed is None:
+                try:
+                    done = guest.call(context, on_done, number)
+                except BaseException:
+                    self.forget(context)
+                    raise
+            if done:
+                self.finish(context)
+        finally:
+            if isinstance(context, StreamContext):
+                context.driver = None
 
     def finish(self, context: Context) -> None:
         """Log and delete a context that the guest is done with; nothing where that was done."""

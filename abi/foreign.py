@@ -208,9 +208,9 @@ def _upstream_hosts(context: Context, arguments: bytes) -> bytes | Status:
     """Higress: the hosts of the stream's cluster, as pairs of address and metrics."""
     from anywasm.abi.context import StreamContext
 
-    if not isinstance(context, StreamContext) or context.upstream_hosts is None:
-        return Status.NOT_FOUND
-    return context.upstream_hosts()
+    driver = context.driver if isinstance(context, StreamContext) else None
+    hosts = None if driver is None else driver.upstream_hosts()
+    return Status.NOT_FOUND if hosts is None else hosts
 
 
 def _override_host(context: Context, arguments: bytes) -> bytes | Status:

@@ -97,10 +97,10 @@ class Guest:
             is `failed` then. See `anywasm.abi.guest_call`.
         contexts: Its contexts.
         create_stream: Makes a stream context, whose first event should follow at once:
-            `create_stream(root, deadline=None, chain=(), info=None)`, of the plugin's root context,
-            the `time.monotonic` second by which the stream must be done, the ids of the functions
-            that wait for this one, itself last, and what is known about it, by default nothing.
-            Raises as `call` does.
+            `create_stream(root, deadline=None, chain=(), info=None, driver=None)`, of the plugin's
+            root context, the `time.monotonic` second by which the stream must be done, the ids of
+            the functions that wait for this one, itself last, what is known about it, by default
+            nothing, and who drives it. Raises as `call` does.
         end: Ends a context in the spec's order: done, log (streams only), delete. Idempotent. A
             guest that answers `proxy_on_done` with 0 keeps its context until it calls `proxy_done`.
             A failed guest is not called any more, as in Envoy. Raises as `call` does; the context
@@ -238,8 +238,8 @@ class Guest:
         # However often a guest asked, a stream is told once.
         woken, self.woken = dict.fromkeys(self.woken), []
         for stream in woken:
-            if stream.notify is not None:
-                stream.notify()
+            if stream.driver is not None:
+                stream.driver.notify()
         if self._settling:
             return  # the jobs below call the guest, too
         self._settling = True

@@ -10,17 +10,18 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from typing import Final
 
 from anywasm.core.errors import AnyWasmError, DeadlineExceededError
 from anywasm.plugins.errors import FilterFailedError, FilterStartingError, PoolClosedError
 from anywasm.plugins.failures import Circuit, Failure
-from anywasm.plugins.pool import Slot
+from anywasm.plugins.slot import Slot
 
-_log = logging.getLogger("anywasm.plugins")
+_log: Final = logging.getLogger("anywasm.plugins")
 
 #: Seconds of starting an instance that a stream, and all others on its thread, may be held up by.
 #: What takes longer is done in another thread, and the streams that need it wait for it.
-CHEAP_START = 0.005
+CHEAP_START: Final = 0.005
 
 
 class FilterPool:

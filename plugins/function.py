@@ -23,7 +23,7 @@ from anywasm.abi.waits import Answer, Wait
 from anywasm.core.errors import AnyWasmError, DeadlineExceededError
 from anywasm.plugins.errors import FunctionError, FunctionFailedError, FunctionTimeoutError
 from anywasm.plugins.plugin import Plugin
-from anywasm.plugins.pool import Slot
+from anywasm.plugins.slot import Slot
 
 _log = logging.getLogger("anywasm.plugins")
 
@@ -165,7 +165,7 @@ class FunctionStream:
             stream = yield from suspendable.create_stream(self._guest, root, deadline, chain)
         else:
             stream = self._guest.create_stream(root, deadline, chain)
-        stream.notify = self._wake
+        stream.driver = self
         self._context = stream
         try:
             yield from self._on_request(stream)
@@ -198,21 +198,25 @@ class FunctionStream:
         """Set when it is worth leasing the instance again."""
         if self._resumed is None:
             self._resumed = threading.Event()
-            # `_wake` notes first and looks then, so that one of the two sees the other.
+            # `notify` notes first and looks then, so that one of the two sees the other.
             if self._woken:
                 self._resumed.set()
         return self._resumed
 
-    def _wake(self) -> None:
+    def notify(self) -> None:
+        """As a `StreamDriver`: the guest has asked for something, or may go on."""
         self._woken = True
         if self._resumed is not None:
             self._resumed.set()
+
+    def upstream_hosts(self) -> None:
+        """As a `StreamDriver`: a function has no upstream."""
 
     def _let_go(self) -> None:
         """Forget the context, which knows this stream: nothing is left to the garbage collector."""
         context, self._context = self._context, None
         if context is not None:
-            context.notify = None
+            context.driver = None
 
     def end(self) -> None:
         """Have the guest let go of it. Idempotent; the instance must be leased."""

@@ -21,9 +21,10 @@ from anywasm.plugins.failures import Circuit, Failure, FailureLog
 from anywasm.plugins.filter_pool import FilterPool
 from anywasm.plugins.home import AnyThread, Home, OwnThread
 from anywasm.plugins.host import PluginHost
-from anywasm.plugins.pool import InstancePool, Slot
+from anywasm.plugins.pool import InstancePool
 from anywasm.plugins.poster import Poster
 from anywasm.plugins.shared_vms import SharedHome, SharedVm
+from anywasm.plugins.slot import Slot
 from anywasm.plugins.source import ModuleSource, read_source
 
 T = TypeVar("T")

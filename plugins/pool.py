@@ -8,14 +8,11 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
-from anywasm.abi.context import RootContext
-from anywasm.abi.guest import Guest
 from anywasm.core.errors import AnyWasmError
 from anywasm.plugins.errors import FunctionBusyError, PoolClosedError
 from anywasm.plugins.failures import Circuit, Failure
-from anywasm.plugins.home import Home
+from anywasm.plugins.slot import Slot
 
 _log = logging.getLogger("anywasm.plugins")
 
@@ -24,40 +21,6 @@ POST_WAIT = 30.0
 #: Seconds by which a wait ends late when it was not only the scheduler.
 STOOD_STILL = 0.05
 _posts = ThreadPoolExecutor(4, "anywasm-post")
-
-
-@dataclass(eq=False, slots=True)
-class Slot:
-    """One instance: the guest, its root context, and where it runs.
-
-    Attributes:
-        streams: Streams that are bound to it, running or paused.
-        wanted: How many of them are waiting to lease it again.
-        noted: Whether the pool knows that it has broken.
-        leave: For an instance that is shared: ends only this plugin's part; True when nobody else
-            uses the guest, which is closed then.
-    """
-
-    guest: Guest
-    root: RootContext
-    home: Home
-    streams: int = 0
-    wanted: int = 0
-    noted: bool = False
-    leave: Callable[[Guest], bool] | None = None
-
-    def close(self) -> None:
-        """Shut the guest down and free it, where it lives."""
-        try:
-            self.home.run(self._close)
-        finally:
-            self.home.close()
-
-    def _close(self) -> None:
-        if self.leave is None or self.leave(self.guest):
-            self.guest.close()
-        else:
-            self.guest.end(self.root)
 
 
 class InstancePool:

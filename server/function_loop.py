@@ -18,7 +18,7 @@ from anywasm.plugins.errors import FunctionBusyError, FunctionTimeoutError, Pool
 from anywasm.plugins.function import FunctionRequest, FunctionResponse, FunctionStream
 from anywasm.plugins.functions import FunctionService, call_chain, call_request, good_body
 from anywasm.plugins.plugin import Plugin
-from anywasm.plugins.pool import Slot
+from anywasm.plugins.slot import Slot
 from anywasm.server.function_queue import FunctionQueue
 
 Result = FunctionResponse | Exception

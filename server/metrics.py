@@ -88,10 +88,10 @@ class Metrics:
             self._times[function] = self._seconds.labels(function).observe
             self.count(function, code, seconds)
 
-    def stream_counter(self, listener: str) -> Callable[[int, float], None]:
-        """What notes the streams of a filter listener: status and seconds of each."""
+    def stream_times(self, listener: str) -> StreamTimes:
+        """What notes the streams of a filter listener."""
         times = self._streams[listener] = StreamTimes()
-        return times.count
+        return times
 
     def render(self) -> bytes:
         """Everything, in Prometheus' text format."""

@@ -244,7 +244,7 @@ class Server:
             upgrade=frozenset(name.lower().encode() for name in config.upgrade),
             idle=IdleWatch(loop, config.limits.stream_idle_timeout),
             access_log=access_log,
-            count=self.metrics.stream_counter(config.name),
+            times=self.metrics.stream_times(config.name),
             loop=loop,
         )
 

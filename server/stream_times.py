@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from typing import Final
 
 #: The upper bounds of the buckets, in seconds; the last bucket has none.
-BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0)
+BOUNDS: Final = (
+    *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005),
+    *(0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0),
+)
+_BOUNDS: Final = list(BOUNDS)
 
-_CLASSES = 10
+_CLASSES: Final = 10
 
 
 class StreamTimes:
@@ -27,5 +31,10 @@ class StreamTimes:
     def count(self, status: int, seconds: float) -> None:
         """Note a stream that has ended."""
         kind = status // 100 % _CLASSES
-        self.counts[kind][bisect_left(BOUNDS, seconds)] += 1
+        bucket = 0
+        for bound in _BOUNDS:  # not bisected: most streams belong to the first
+            if seconds <= bound:
+                break
+            bucket += 1
+        self.counts[kind][bucket] += 1
         self.totals[kind] += seconds

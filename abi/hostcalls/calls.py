@@ -172,9 +172,9 @@ def redis_init(
 @host_function("proxy_get_upstream_hosts", "-> data", versions=HIGRESS)
 def get_upstream_hosts(context: Context) -> bytes | Status:
     """The hosts of the stream's cluster, as pairs of address and metrics."""
-    if not isinstance(context, StreamContext) or context.upstream_hosts is None:
-        return Status.NOT_FOUND
-    return context.upstream_hosts()
+    driver = context.driver if isinstance(context, StreamContext) else None
+    hosts = None if driver is None else driver.upstream_hosts()
+    return Status.NOT_FOUND if hosts is None else hosts
 
 
 @host_function("proxy_set_upstream_override_host", "data", versions=HIGRESS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from anywasm.plugins.errors import FilterFailedError, FilterStartingError, PoolClosedError
 from anywasm.server.filters.direction import Sink
@@ -15,7 +15,7 @@ from anywasm.server.filters.waiting import WaitingStage
 if TYPE_CHECKING:
     from anywasm.server.filters.chain import FilterChain
 
-_log = logging.getLogger("anywasm.server.filters")
+_log: Final = logging.getLogger("anywasm.server.filters")
 
 
 def assemble(chain: FilterChain, router: Sink, downstream: Sink) -> None:
@@ -44,12 +44,12 @@ def _link(chain: FilterChain, router: Sink, downstream: Sink, *, may_wait: bool)
         places.append(place)
         if isinstance(place, FilterStage):
             chain.stages.append(place)
-            plugin = place.plugin
-            if plugin.changes_request:
+            serving = place.serving
+            if serving.changes_request:
                 chain.request_may_change = True
-            if plugin.changes_response:
+            if serving.changes_response:
                 chain.response_may_change = True
-            if plugin.sees_response:
+            if serving.sees_response:
                 response_way = place.link_response(response_way)
     request_way = router
     for place in reversed(places):
@@ -61,20 +61,20 @@ def _bind(
     chain: FilterChain, place: FilterPlace, *, may_wait: bool
 ) -> FilterStage | FailedStage | None:
     while True:
-        plugin = place.plugin
-        if plugin is None:
+        serving = place.serving
+        if serving is None:
             _log.warning("filter %r is not installed", place.name)
             return FailedStage(chain, place.name)
         try:
-            slot = plugin.filters.bind()
+            slot = serving.pool.bind()
         except FilterFailedError as error:
             if may_wait and isinstance(error, FilterStartingError):
                 raise
             _log.warning("%s", error)
             return FailedStage(chain, place.name)
         except PoolClosedError:
-            if place.plugin is not plugin:
+            if place.serving is not serving:
                 continue  # it was replaced just now
             _log.warning("filter %r was removed", place.name)
             return FailedStage(chain, place.name)
-        return None if slot is None else FilterStage(chain, plugin, slot)
+        return None if slot is None else FilterStage(chain, serving, slot)

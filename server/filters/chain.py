@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from anywasm.abi.context import LocalResponse
 from anywasm.abi.headers import HeaderMap
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     from anywasm.server.filters.listener import FilterListener
     from anywasm.server.upstream import UpstreamPool, UpstreamStream
 
-_log = logging.getLogger("anywasm.server.filters")
+_log: Final = logging.getLogger("anywasm.server.filters")
 
-_CLOSED = "wasm_close_stream"
-_DISCONNECTED = "downstream_remote_disconnect"
+_CLOSED: Final = "wasm_close_stream"
+_DISCONNECTED: Final = "downstream_remote_disconnect"
 #: How the reasons of resets begin that come from the client's side.
-_CLIENT = ("the client", "the connection failed")
+_CLIENT: Final = ("the client", "the connection failed")
 
 
 class FilterChain:
@@ -345,7 +345,7 @@ class FilterChain:
         """A guest has failed: 503, or 504 for its deadline; a cut once headers were released."""
         if self.finished:
             return
-        self.plugin = stage.plugin.name
+        self.plugin = stage.serving.name
         _log.error("filter %s: %s", self.plugin, error)
         self.local_reply(
             LocalReply(504 if isinstance(error, DeadlineExceededError) else 503, details=FAILED)
@@ -354,7 +354,7 @@ class FilterChain:
 
     def guest_replied(self, stage: FilterStage, response: LocalResponse) -> None:
         """A guest answers itself."""
-        self.plugin = stage.plugin.name
+        self.plugin = stage.serving.name
         details = response.details.decode(errors="replace")
         self.local_reply(
             LocalReply(
@@ -365,7 +365,7 @@ class FilterChain:
     def guest_closed(self, stage: FilterStage) -> None:
         """A guest ends the stream without an answer."""
         if not self.finished:
-            self.plugin = stage.plugin.name
+            self.plugin = stage.serving.name
             self._cut(_CLOSED)
 
     # --- answers of the host's own ---
@@ -381,7 +381,8 @@ class FilterChain:
         self._stop(reply.details)
         headers, body = reply.render(self.request)
         self.response_length = len(body)
-        self.info.response_code = int(headers.pairs[0][1])
+        pairs = headers.pairs
+        self.info.response_code = reply.status if pairs[0][1] == reply.code else int(pairs[0][1])
         bodiless = not body or self._exchange.method == b"HEAD"
         self.response_way.headers(headers, bodiless)
         if not bodiless:
@@ -446,7 +447,7 @@ class FilterChain:
         self.info.duration = int(taken * 1e9)
         for stage in self.stages:
             stage.end()
-        self.listener.count(self.info.response_code or 0, taken)
+        self.listener.times.count(self.info.response_code or 0, taken)
         if self.listener.access_log is not None:
             self.listener.access_log.write(self)
         # The rest of the stream points to its chain. Without a way back it goes at once, and leaves

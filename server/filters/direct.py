@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from anywasm.server.filters.local_reply import LocalReply
 from anywasm.server.filters.message import wire_headers
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from anywasm.server.http.state import ListenerState
 
 #: What all of them answer: a GET on a connection that stays open.
-_REQUEST = Request(b"GET", b"/", "1.1", [], True, None, False, False)
+_REQUEST: Final = Request(b"GET", b"/", "1.1", [], True, None, False, False)
 
 
 class DirectAnswers:
@@ -27,11 +27,11 @@ class DirectAnswers:
         shared: Has the default headers.
     """
 
-    __slots__ = ("_answers", "_count", "_lines", "_shared", "_table")
+    __slots__ = ("_answers", "_lines", "_shared", "_table", "_times")
 
     def __init__(self, listener: FilterListener, shared: ListenerState) -> None:
         self._table = listener.table
-        self._count = listener.count
+        self._times = listener.times
         self._shared = shared
         self._answers: dict[LocalReply, bytes] = {}
         self._lines = b""
@@ -54,7 +54,7 @@ class DirectAnswers:
         if answer is None:
             answer = self._answers[direct] = self._encode(direct)
         if answer:
-            self._count(direct.status, time.monotonic() - began)
+            self._times.count(direct.status, time.monotonic() - began)
         return answer or None
 
     def _encode(self, direct: LocalReply) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Final
 
 from anywasm.abi.enums import BufferType, MapType, StreamType
 from anywasm.abi.headers import HeaderMap
@@ -46,7 +47,7 @@ class _Nowhere(Sink):
 
 
 #: Where the ways of a stream lead that is over.
-NOWHERE: Sink = _Nowhere()
+NOWHERE: Final[Sink] = _Nowhere()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,13 +60,13 @@ class Direction:
     body: BufferType
 
 
-REQUEST = Direction(
+REQUEST: Final = Direction(
     StreamType.HTTP_REQUEST,
     MapType.HTTP_REQUEST_HEADERS,
     MapType.HTTP_REQUEST_TRAILERS,
     BufferType.HTTP_REQUEST_BODY,
 )
-RESPONSE = Direction(
+RESPONSE: Final = Direction(
     StreamType.HTTP_RESPONSE,
     MapType.HTTP_RESPONSE_HEADERS,
     MapType.HTTP_RESPONSE_TRAILERS,

@@ -7,7 +7,7 @@ failure must cut the connection, does not depend on that.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from anywasm.abi.headers import HeaderMap
 from anywasm.abi.pairs import Pair
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from anywasm.server.filters.chain import FilterChain
 
 #: A body with a declared length is collected up to this size where a filter may change it.
-COLLECT_MOST = 64 * 1024
+COLLECT_MOST: Final = 64 * 1024
 #: What a status may be, as it is written: up to three digits.
-_CODES = {b"%0*d" % (digits, code): code for digits in (1, 2, 3) for code in range(1000)}
+_CODES: Final = {b"%0*d" % (digits, code): code for digits in (1, 2, 3) for code in range(1000)}
 
 
 class Downstream(Sink):

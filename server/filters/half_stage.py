@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from anywasm.abi.buffer import Buffer
 from anywasm.abi.headers import HeaderMap
@@ -20,13 +20,13 @@ from anywasm.server.filters.direction import REQUEST, Direction, Sink
 if TYPE_CHECKING:
     from anywasm.server.filters.stage import FilterStage
 
-_CONTINUE = 0
+_CONTINUE: Final = 0
 #: FilterHeadersStatus: 1 StopIteration; 2 was recorded to continue; all else stops everything.
-_STOP_ITERATION = 1
-_HEADERS_CONTINUE = frozenset({_CONTINUE, 2})
+_STOP_ITERATION: Final = 1
+_HEADERS_CONTINUE: Final = frozenset({_CONTINUE, 2})
 #: FilterDataStatus: StopIterationAndWatermark, StopIterationNoBuffer.
-_STOP_AND_WATERMARK = 2
-_STOP_NO_BUFFER = 3
+_STOP_AND_WATERMARK: Final = 2
+_STOP_NO_BUFFER: Final = 3
 
 Callback = Callable[..., Any]
 #: For headers, body and trailers.
@@ -138,7 +138,7 @@ class HalfStage(Sink):
         action = stage.call(callback, (len(headers.pairs), 1 if end_stream else 0))
         if action is None:
             return
-        if action != _CONTINUE or self._queue or stage.context.continued or not self._holds():
+        if action != _CONTINUE or self._queue or stage.context.acted or not self._holds():
             self._returned(self._after_headers, action)
             return
         self.busy = False
@@ -253,7 +253,7 @@ class HalfStage(Sink):
         if action in _HEADERS_CONTINUE:
             self._pass_headers()
             return
-        if action == _STOP_ITERATION and self._stage.plugin.stops_iteration:
+        if action == _STOP_ITERATION and self._stage.serving.plugin.stops_iteration:
             self._pause(_Stop.HEADERS)
             if self._direction is REQUEST:
                 self._chain.ask_for_body()

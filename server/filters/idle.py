@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import Protocol
+from typing import Final, Protocol
 
 #: Seconds between two looks at all streams, at most.
-_LONGEST = 1.0
+_LONGEST: Final = 1.0
 
 
 class IdleStream(Protocol):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from anywasm.server.filters.access_log import AccessLog
@@ -16,6 +15,7 @@ from anywasm.server.filters.route import RouteTable
 from anywasm.server.http import HttpExchange
 from anywasm.server.http.handler import AtOnce, RequestHandler
 from anywasm.server.http.state import ListenerState
+from anywasm.server.stream_times import StreamTimes
 from anywasm.server.upstream import UpstreamClusters
 
 
@@ -35,7 +35,7 @@ class FilterListener:
         upgrade: The protocols, in lower case, that clients may switch to.
         idle: Ends streams on which nothing happens.
         access_log: Told about each request, or None.
-        count: Told status and seconds of each request.
+        times: Told status and seconds of each request.
         loop: The event loop.
         relays: Pass on what needs no chain; None where something looks on.
     """
@@ -51,7 +51,7 @@ class FilterListener:
     upgrade: frozenset[bytes]
     idle: IdleWatch
     access_log: AccessLog | None
-    count: Callable[[int, float], None]
+    times: StreamTimes
     loop: asyncio.AbstractEventLoop
     relays: Relays | None = field(init=False)
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 from urllib.parse import quote
 
 from anywasm.abi.headers import HeaderMap
 from anywasm.abi.pairs import Pair
 
 #: HTTP status -> gRPC status (gRPC's "HTTP to gRPC Status Code Mapping").
-_GRPC_STATUS = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
-_GRPC_UNKNOWN = 2
-_GRPC_TYPE = b"application/grpc"
+_GRPC_STATUS: Final = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
+_GRPC_UNKNOWN: Final = 2
+_GRPC_TYPE: Final = b"application/grpc"
 
 #: Why a stream failed, in Envoy's words: its filter did.
-FAILED = "wasm_fail_stream"
+FAILED: Final = "wasm_fail_stream"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,11 +36,14 @@ class LocalReply:
     details: str = ""
     headers: Sequence[Pair] = ()
     grpc_status: int | None = None
+    #: The status as headers tell it.
+    code: bytes = field(init=False, repr=False)
     #: The headers for a request that is not gRPC; the same for all of them.
     _pairs: tuple[Pair, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        headers = HeaderMap([(b":status", b"%d" % self.status), *self.headers])
+        object.__setattr__(self, "code", b"%d" % self.status)
+        headers = HeaderMap([(b":status", self.code), *self.headers])
         if self.body:
             length = b"%d" % len(self.body)
             if self.headers:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from anywasm.abi.headers import HeaderMap
 from anywasm.abi.pairs import Pair
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from anywasm.server.filters.listener import FilterListener
 
 #: Headers about one connection only (RFC 9110, section 7.6.1); each side's codec writes its own.
-HOP_BY_HOP = frozenset(
+HOP_BY_HOP: Final = frozenset(
     {
         b"connection",
         b"keep-alive",
@@ -25,12 +25,12 @@ HOP_BY_HOP = frozenset(
     }
 )
 
-_CONNECTION = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"upgrade"})
+_CONNECTION: Final = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"upgrade"})
 #: What no request of a filter chain brings to the upstream as a header: the host is `:authority`,
 #: and the timeout is the route's.
-_NOT_FORWARDED = HOP_BY_HOP | {b"host", b"x-envoy-expected-rq-timeout-ms"}
+_NOT_FORWARDED: Final = HOP_BY_HOP | {b"host", b"x-envoy-expected-rq-timeout-ms"}
 #: Longer numbers are no lengths, and Python refuses to read very long ones.
-_MOST_DIGITS = 18
+_MOST_DIGITS: Final = 18
 
 
 def request_headers(exchange: HttpExchange, listener: FilterListener, upgrade: bool) -> HeaderMap:
@@ -117,7 +117,7 @@ def forwarded_source(headers: HeaderMap) -> tuple[str, int] | None:
     return str(address), 0
 
 
-_TREATED = _CONNECTION | {
+_TREATED: Final = _CONNECTION | {
     b"host",
     b"expect",
     b"x-forwarded-for",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from anywasm.core.errors import AnyWasmError
 from anywasm.server.filters.chain import FilterChain
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from anywasm.server.upstream import UpstreamFailure, UpstreamPool, UpstreamStream
 
 #: A length of more digits is none to the chain.
-_MOST_DIGITS = 18
-_SERVICE_TIME = b"x-envoy-upstream-service-time"
+_MOST_DIGITS: Final = 18
+_SERVICE_TIME: Final = b"x-envoy-upstream-service-time"
 #: Headers of an answer that are more than passed on.
-_RARE = frozenset(
+_RARE: Final = frozenset(
     {
         b"connection",
         b"keep-alive",
@@ -126,7 +126,7 @@ class Relay:
 
     def _end(self, status: int) -> None:
         self._deadlines.discard(self)
-        self._listener.count(status, time.monotonic() - self._began)
+        self._listener.times.count(status, time.monotonic() - self._began)
 
     # --- as the handler of the upstream's answer ---
 

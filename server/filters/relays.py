@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from anywasm.server.filters.deadlines import Deadlines
 from anywasm.server.filters.message import HOP_BY_HOP
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from anywasm.server.filters.route import Route
 
 #: Headers of a request that are more than passed on.
-_RARE = HOP_BY_HOP | {
+_RARE: Final = HOP_BY_HOP | {
     b"content-length",
     b"expect",
     b"host",

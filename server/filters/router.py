@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from anywasm.abi.headers import HeaderMap
 from anywasm.abi.pairs import Pair
@@ -24,9 +24,9 @@ from anywasm.server.upstream import UpstreamFailure, UpstreamStream
 if TYPE_CHECKING:
     from anywasm.server.filters.chain import FilterChain
 
-_TIMEOUT = LocalReply(504, b"upstream request timeout", "upstream_response_timeout")
+_TIMEOUT: Final = LocalReply(504, b"upstream request timeout", "upstream_response_timeout")
 #: Envoy's words for a request that filters have made unfit to be sent.
-_UNFIT = "filter_removed_required_request_headers"
+_UNFIT: Final = "filter_removed_required_request_headers"
 
 
 class Router(Sink):

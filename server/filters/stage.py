@@ -7,21 +7,26 @@ import logging
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from anywasm.abi.buffer import Buffer
 from anywasm.abi.context import NO_DIRECTION, StreamContext
 from anywasm.abi.enums import MapType, StreamType
 from anywasm.abi.headers import HeaderMap
-from anywasm.plugins.plugin import Plugin
-from anywasm.plugins.pool import Slot
+from anywasm.plugins.slot import Slot
 from anywasm.server.filters.direction import REQUEST, RESPONSE, Sink
 from anywasm.server.filters.half_stage import HalfStage
+from anywasm.server.filters.places import ServingFilter
 
 if TYPE_CHECKING:
     from anywasm.server.filters.chain import FilterChain
 
-_log = logging.getLogger("anywasm.server.filters")
+_log: Final = logging.getLogger("anywasm.server.filters")
+
+_NO_DEADLINE: Final = math.inf
+_REQUEST_HEADERS: Final = int(MapType.HTTP_REQUEST_HEADERS)
+_RESPONSE_HEADERS: Final = int(MapType.HTTP_RESPONSE_HEADERS)
+_RESPONSE_TRAILERS: Final = int(MapType.HTTP_RESPONSE_TRAILERS)
 
 
 class FilterStage:
@@ -29,7 +34,7 @@ class FilterStage:
 
     Attributes:
         chain: The stream's chain.
-        plugin: The filter.
+        serving: The filter.
         guest: The instance.
         inline: Whether its guest is called on the event loop.
         context: The stream's context in it; made right before its first event.
@@ -42,8 +47,10 @@ class FilterStage:
     """
 
     __slots__ = (
+        "_call",
         "_calling",
         "_failed",
+        "_id",
         "_slot",
         "begun",
         "buffers",
@@ -53,21 +60,23 @@ class FilterStage:
         "guest",
         "inline",
         "maps",
-        "plugin",
         "request",
         "response",
+        "serving",
     )
 
     context: StreamContext
     maps: list[HeaderMap | None]
     buffers: list[Buffer | None]
+    _id: int
 
-    def __init__(self, chain: FilterChain, plugin: Plugin, slot: Slot) -> None:
+    def __init__(self, chain: FilterChain, serving: ServingFilter, slot: Slot) -> None:
         self.chain = chain
-        self.plugin = plugin
+        self.serving = serving
         self.guest = slot.guest
-        self.inline = plugin.inline
+        self.inline = serving.inline
         self._slot = slot
+        self._call: Callable[..., Any] = slot.guest.call
         self.request: HalfStage | None = None
         self.response: HalfStage | None = None
         self.begun = self.ended = self._failed = self._calling = False
@@ -99,7 +108,7 @@ class FilterStage:
         failed = self.guest.failed
         if failed is None or not self.begun or self.ended or self._failed:
             return False
-        if self.plugin.config.failure_policy == "fail_open":
+        if self.serving.plugin.config.failure_policy == "fail_open":
             return False
         self._fail(failed)
         return True
@@ -127,10 +136,9 @@ class FilterStage:
     def _create(self) -> int:
         guest, chain = self.guest, self.chain
         # It has no deadline of its own: the route's timeout ends the stream.
-        context = guest.create_stream(self._slot.root, math.inf, (), chain.info)
-        context.upstream_hosts = chain.upstream_hosts
-        context.notify = self.settle if self.inline else partial(_hop, chain, self.settle)
+        context = guest.create_stream(self._slot.root, _NO_DEADLINE, (), chain.info, self)
         self.context = context
+        self._id = context.id
         self.maps = context.maps
         self.buffers = context.buffers
         self.begun = True
@@ -141,13 +149,13 @@ class FilterStage:
         context = self.context
         self._calling = True
         try:
-            action = self.guest.call(context, callback, context.id, *args)
+            action: int | None = self._call(context, callback, self._id, *args)
         except Exception as error:
             self._calling = False
             self._fail(error)
             return None
         self._calling = False
-        if (context.injected or context.local_response or context.closed) and not self._acted():
+        if context.acted and not self._acted():
             return None
         return action or 0
 
@@ -160,7 +168,7 @@ class FilterStage:
     ) -> None:
         """Call the guest in its thread; `then` gets its answer, on the loop."""
         context = self.context
-        job = partial(self.guest.call, context, callback, context.id, *args)
+        job = partial(self._call, context, callback, self._id, *args)
         self._elsewhere(half, job, then)
 
     def _elsewhere(
@@ -192,6 +200,17 @@ class FilterStage:
 
     # --- what the guest wants, or what became of it ---
 
+    def notify(self) -> None:
+        """As a `StreamDriver`: look at the stream, on the loop."""
+        if self.inline:
+            self.settle()
+        else:
+            _hop(self.chain, self.settle)
+
+    def upstream_hosts(self) -> bytes:
+        """As a `StreamDriver`: the hosts of the route's cluster."""
+        return self.chain.upstream_hosts()
+
     def settle(self) -> None:
         """Do what the guest asked for this stream in a call that was about something else."""
         if self.ended:
@@ -210,7 +229,7 @@ class FilterStage:
         if self.ended or half is None:
             return
         self.chain.timers.resumed(half)
-        if self.plugin.config.failure_policy != "fail_open":
+        if self.serving.plugin.config.failure_policy != "fail_open":
             self._fail(self.guest.failed or RuntimeError("the guest has failed"))
         elif self.begun:
             half.release()
@@ -256,6 +275,8 @@ class FilterStage:
             return False
         if context.closed:
             context.closed = NO_DIRECTION
+        if not context.continued:
+            context.acted = False
         return True
 
     # --- the end ---
@@ -269,27 +290,25 @@ class FilterStage:
         if self.inline:
             if self.begun:
                 self._end_context()
-            self.plugin.filters.unbind(self._slot)
+            self.serving.pool.unbind(self._slot)
             return
 
         def work() -> None:
             if self.begun:
                 self._end_context()
-            _hop(self.chain, partial(self.plugin.filters.unbind, self._slot))
+            _hop(self.chain, partial(self.serving.pool.unbind, self._slot))
 
         self._slot.home.post(work)
 
     def _end_context(self) -> None:
         chain, maps = self.chain, self.maps
-        maps[MapType.HTTP_REQUEST_HEADERS] = chain.request
-        maps[MapType.HTTP_RESPONSE_HEADERS] = chain.response
-        maps[MapType.HTTP_RESPONSE_TRAILERS] = chain.response_trailers
+        maps[_REQUEST_HEADERS] = chain.request
+        maps[_RESPONSE_HEADERS] = chain.response
+        maps[_RESPONSE_TRAILERS] = chain.response_trailers
         try:
             self.guest.end(self.context)
         except Exception as error:
-            _log.error("filter %s: failed after its stream had ended: %s", self.plugin.name, error)
-        finally:
-            self.context.notify = None
+            _log.error("filter %s: failed after its stream had ended: %s", self.serving.name, error)
 
 
 def _hop(chain: FilterChain, job: Callable[[], None]) -> None:

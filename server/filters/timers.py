@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from anywasm.server.filters.chain import FilterChain
 
 #: Seconds after which a stream that nobody resumes ends, where it has no route.
-_NO_ROUTE_TIMEOUT = 15.0
+_NO_ROUTE_TIMEOUT: Final = 15.0
 
 
 class StreamTimers:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from anywasm.server.http.exchange import HttpExchange
 from anywasm.server.http.fields import error_body
@@ -15,7 +15,7 @@ from anywasm.server.http.request import Headers
 #: `exchange.ended` does.
 WholeRequestCall: TypeAlias = Callable[[HttpExchange, Headers, bytes, Headers], None]
 
-_JSON = [(b"content-type", b"application/json")]
+_JSON: Final = [(b"content-type", b"application/json")]
 
 
 class BufferedHandler:

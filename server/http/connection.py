@@ -9,7 +9,7 @@ import socket
 import struct
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from anywasm.server.http.codec import parse_plain, plain_exchange
 from anywasm.server.http.errors import ExchangeStateError, ProtocolError
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from anywasm.server.http.parser import Event
     from anywasm.server.http.state import ListenerState
 
-log = logging.getLogger("anywasm.server.http")
+log: Final = logging.getLogger("anywasm.server.http")
 
 # What is parsed before its events are delivered: bounds what a burst of pipelined requests, or
 # of tiny chunks, can make of one big read.
-_SLICE = 16 * 1024
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-_ids = itertools.count(1)
+_SLICE: Final = 16 * 1024
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+_ids: Final = itertools.count(1)
 
 
 class HttpConnection:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from anywasm.server.http.codec import encode_fields, encode_head
 from anywasm.server.http.errors import ExchangeStateError, InvalidResponseError
@@ -17,15 +17,21 @@ if TYPE_CHECKING:
     from anywasm.server.http.handler import RequestHandler, UpgradedData
     from anywasm.server.http.limits import HttpLimits
 
-log = logging.getLogger("anywasm.server.http")
+log: Final = logging.getLogger("anywasm.server.http")
 
 #: States. A response is accepted from OPEN on, data from STARTED on; raw bytes when UPGRADED, until
 #: the handler has ENDED its direction.
-NEW, OPEN, STARTED, UPGRADED, ENDED, COMPLETE, RESET = range(7)
+NEW: Final = 0
+OPEN: Final = 1
+STARTED: Final = 2
+UPGRADED: Final = 3
+ENDED: Final = 4
+COMPLETE: Final = 5
+RESET: Final = 6
 #: What is logged of a handler that fails in its last call.
-END_FAILED = "a handler failed at the end of its exchange"
+END_FAILED: Final = "a handler failed at the end of its exchange"
 # Copying a body behind its head costs less than a second buffer only while it is small.
-_JOIN_BELOW = 64 * 1024
+_JOIN_BELOW: Final = 64 * 1024
 
 
 class HttpExchange(Request):

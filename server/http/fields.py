@@ -5,36 +5,42 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from anywasm.server.http.errors import InvalidResponseError
 from anywasm.server.http.request import Header
 
-_LENGTH, _CONNECTION, _CODING, _DATE, _SERVER = 1, 2, 3, 4, 5
-_OWNED = {
+_LENGTH: Final = 1
+_CONNECTION: Final = 2
+_CODING: Final = 3
+_DATE: Final = 4
+_SERVER: Final = 5
+_OWNED: Final = {
     b"content-length": _LENGTH,
     b"connection": _CONNECTION,
     b"transfer-encoding": _CODING,
     b"date": _DATE,
     b"server": _SERVER,
 }
-_TOKEN = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+_TOKEN: Final = frozenset(
+    b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+)
 # Deleted from a block to find header injection in one pass: all controls but the tab.
-_CONTROLS = bytes(byte for byte in range(32) if byte != 9) + b"\x7f"
+_CONTROLS: Final = bytes(byte for byte in range(32) if byte != 9) + b"\x7f"
 
 # What is known of a name: zero for an ordinary one. Names come from programs and are few, but a
 # proxied upstream may invent them, hence the bound.
 _kinds: dict[bytes, int] = dict(_OWNED)
-_MAX_KINDS = 4096
+_MAX_KINDS: Final = 4096
 
 #: The first lines of the responses with a registered status.
-STATUS_LINES: dict[int, bytes] = {
+STATUS_LINES: Final[dict[int, bytes]] = {
     int(status): b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode())
     for status in HTTPStatus
     if status >= 200
 }
 
-_INFORMATIONAL = frozenset(status for status in HTTPStatus if status < 200)
+_INFORMATIONAL: Final = frozenset(status for status in HTTPStatus if status < 200)
 
 
 #: Header lines without the empty one and without `connection` and `transfer-encoding`; then what
@@ -42,7 +48,7 @@ _INFORMATIONAL = frozenset(status for status in HTTPStatus if status < 200)
 #: have a `date`, and a `server`. A plain tuple, because one is made for every response.
 Fields: TypeAlias = "tuple[bytes, int | None, bool, bool, bool]"
 
-_NO_FIELDS: Fields = (b"", None, False, False, False)
+_NO_FIELDS: Final[Fields] = (b"", None, False, False, False)
 
 
 def status_line(status: int) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from anywasm.server.http.fields import STATUS_LINES, encode_fields, status_line
 from anywasm.server.http.request import Header, Request
@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from anywasm.server.http.state import ListenerState
 
 #: How the client is told where the body ends (RFC 9112, 6.3).
-NO_BODY, LENGTH, CHUNKED, UNTIL_CLOSE = range(4)
+NO_BODY: Final = 0
+LENGTH: Final = 1
+CHUNKED: Final = 2
+UNTIL_CLOSE: Final = 3
 
 
 def encode_head(

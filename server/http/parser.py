@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import httptools
 
@@ -14,15 +14,17 @@ from anywasm.server.http.request import Headers, Request
 if TYPE_CHECKING:
     from anywasm.server.http.limits import HttpLimits
 
-_VERSIONS = "only HTTP/1.0 and HTTP/1.1 are served here"
+_VERSIONS: Final = "only HTTP/1.0 and HTTP/1.1 are served here"
 # llhttp's words for another version and for the two halves of HTTP/2's preface.
-_NO_SUCH_VERSION = frozenset(
+_NO_SUCH_VERSION: Final = frozenset(
     ("Invalid HTTP version", "Pause on PRI/Upgrade", "Expected HTTP/2 Connection Preface")
 )
-_FRAMING = frozenset((b"host", b"content-length", b"transfer-encoding", b"connection", b"expect"))
+_FRAMING: Final = frozenset(
+    (b"host", b"content-length", b"transfer-encoding", b"connection", b"expect")
+)
 # Of no meaning after the body, and dangerous to a reader that merges trailers into headers
 # (RFC 9110, 6.5.1). llhttp itself refuses content-length and transfer-encoding there.
-_NO_TRAILERS = _FRAMING | {
+_NO_TRAILERS: Final = _FRAMING | {
     b"trailer",
     b"upgrade",
     b"te",

@@ -8,7 +8,7 @@ is rare, wrong or hostile is left to it. `codec` has the same in C.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from anywasm.server.http.request import Headers
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 Plain: TypeAlias = "tuple[bytes, bytes, Headers, bytes | None]"
 
 _request_line = re.compile(rb"(GET|HEAD|DELETE|OPTIONS|POST) (/[!\"$-~]*) HTTP/1\.1\r").match
-_fields = re.compile(rb"\n(.+?): ?(.*)\r").findall
+_fields: Final = re.compile(rb"\n(.+?): ?(.*)\r").findall
 _is_name = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}").fullmatch
 _is_length = re.compile(rb"[0-9]{1,18}").fullmatch
-_CONTROLS = bytes(range(32)) + b"\x7f"
+_CONTROLS: Final = bytes(range(32)) + b"\x7f"
 
 #: What says something about the body or the connection (to llhttp `proxy-connection` does, too).
-_RARE = frozenset(
+_RARE: Final = frozenset(
     (
         *(b"host", b"connection", b"proxy-connection", b"upgrade"),
         *(b"content-length", b"transfer-encoding", b"expect"),
@@ -35,14 +35,14 @@ _RARE = frozenset(
 
 # Names as sent, and in lower case. Clients use few but may invent more, hence the bound. Of these
 # there are no other spellings here, so that they can be counted.
-_names = {
+_names: Final = {
     name: name.lower()
     for known in (b"Host", b"Connection", b"Content-Length")
     for name in (known, known.lower())
 }
-_MAX_NAMES = 4096
+_MAX_NAMES: Final = 4096
 # However many the listener allows.
-_MOST_FIELDS = 128
+_MOST_FIELDS: Final = 128
 
 
 def parse_plain(data: bytes, max_headers: int) -> Plain | None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from random import getrandbits
+from typing import Final
 
-_MASK = ~(0xF << 76 | 0x3 << 62)
-_BITS = 0x4 << 76 | 0x2 << 62
+_MASK: Final = ~(0xF << 76 | 0x3 << 62)
+_BITS: Final = 0x4 << 76 | 0x2 << 62
 
 
 def request_id() -> bytes:

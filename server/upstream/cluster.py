@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from anywasm.core.errors import ConfigError
 
 #: Host and port, or the path of a Unix socket.
 Endpoint: TypeAlias = "tuple[str, int] | str"
 
-_POSITIVE = (
+_POSITIVE: Final = (
     "connect_timeout",
     "idle_timeout",
     "max_connections",

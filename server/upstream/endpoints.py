@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from anywasm.server.upstream.cluster import Endpoint
 
 # Long enough to spare requests a dead endpoint, short enough to notice a restart.
-_SHUNNED_FOR = 5.0
+_SHUNNED_FOR: Final = 5.0
 
 
 class Endpoints:

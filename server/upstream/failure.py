@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 
 class FailureReason(Enum):
@@ -32,7 +33,7 @@ class FailureReason(Enum):
         return _FLAGS[self]
 
 
-_FLAGS = {
+_FLAGS: Final = {
     FailureReason.CONNECTION_FAILURE: "UF",
     FailureReason.CONNECTION_TIMEOUT: "UF",
     FailureReason.CONNECTION_TERMINATION: "UC",

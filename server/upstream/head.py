@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Final
 
 from anywasm.server.http.errors import InvalidResponseError
 from anywasm.server.http.fields import Fields, encode_fields
@@ -11,14 +12,16 @@ from anywasm.server.http.request import Header
 from anywasm.server.upstream.errors import InvalidRequestError
 
 #: How the upstream is told where the body ends (RFC 9112, 6.3).
-NO_BODY, LENGTH, CHUNKED = range(3)
+NO_BODY: Final = 0
+LENGTH: Final = 1
+CHUNKED: Final = 2
 
 _is_method = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
 # A space or a control character would end the target and begin something of the caller's choice.
 _is_target = re.compile(rb"[!-~\x80-\xff]+").fullmatch
 # Requests of these methods have no body unless they say so; of others its absence is spelled out
 # (RFC 9110, 8.6). The list is Envoy's.
-_BODILESS = frozenset((b"GET", b"HEAD", b"DELETE", b"TRACE"))
+_BODILESS: Final = frozenset((b"GET", b"HEAD", b"DELETE", b"TRACE"))
 
 
 def encode_request_head(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import httptools
 
@@ -15,14 +15,19 @@ from anywasm.server.upstream.failure import FailureReason, UpstreamFailure
 if TYPE_CHECKING:
     from anywasm.server.upstream.cluster import Cluster
 
-_FRAMING = frozenset((b"content-length", b"transfer-encoding", b"connection"))
+_FRAMING: Final = frozenset((b"content-length", b"transfer-encoding", b"connection"))
 # Of no meaning after the body, and dangerous to a reader that merges trailers into headers
 # (RFC 9110, 6.5.1). llhttp itself refuses content-length and transfer-encoding there.
-_NO_TRAILERS = _FRAMING | {b"trailer", b"upgrade", b"te", b"set-cookie", b"content-encoding"}
-_END_OF_HEAD = b"\r\n\r\n"
+_NO_TRAILERS: Final = _FRAMING | {b"trailer", b"upgrade", b"te", b"set-cookie", b"content-encoding"}
+_END_OF_HEAD: Final = b"\r\n\r\n"
 
 # States: no response is due; its head is; its body is; it was read; raw bytes after a 101; useless.
-_IDLE, _HEAD, _BODY, _DONE, _RAW, _DEAD = range(6)
+_IDLE: Final = 0
+_HEAD: Final = 1
+_BODY: Final = 2
+_DONE: Final = 3
+_RAW: Final = 4
+_DEAD: Final = 5
 
 
 class ResponseHead:

@@ -8,25 +8,26 @@ is rare, wrong or hostile is left to it. `codec` has the same in C.
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from anywasm.server.http.request import Headers
 
 # A 204 or 304 has no body, whatever its length says.
 _status_line = re.compile(rb"HTTP/1\.1 (?!204|304)([2-5][0-9][0-9]) [ -~]*\r").match
-_fields = re.compile(rb"\n(.+?): ?(.*)\r").findall
+_fields: Final = re.compile(rb"\n(.+?): ?(.*)\r").findall
 _is_name = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}").fullmatch
-_CONTROLS = bytes(range(32)) + b"\x7f"
+_CONTROLS: Final = bytes(range(32)) + b"\x7f"
 #: What says something about the body or the connection (to llhttp `proxy-connection` does, too).
-_FRAMING = frozenset(
+_FRAMING: Final = frozenset(
     (b"content-length", b"transfer-encoding", b"connection", b"proxy-connection", b"upgrade")
 )
 # However many the cluster allows, and however long the body may be.
-_MOST_FIELDS = 128
-_MOST_DIGITS = 9
+_MOST_FIELDS: Final = 128
+_MOST_DIGITS: Final = 9
 
 # Names as sent, and in lower case. Upstreams use few but may invent more, hence the bound.
-_names: dict[bytes, bytes] = {}
-_MAX_NAMES = 4096
+_names: Final[dict[bytes, bytes]] = {}
+_MAX_NAMES: Final = 4096
 
 
 def parse_plain(

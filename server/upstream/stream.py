@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from anywasm.server.http.request import Header, Headers
 from anywasm.server.upstream.codec import encode_request_head
@@ -19,13 +19,15 @@ if TYPE_CHECKING:
     from anywasm.server.upstream.parser import Event
     from anywasm.server.upstream.pool import UpstreamPool
 
-log = logging.getLogger("anywasm.server.upstream")
+log: Final = logging.getLogger("anywasm.server.upstream")
 
 # What may be sent twice without harm (RFC 9110, 9.2.2).
-_IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
+_IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
 
 # This side of the stream: the body is being sent, raw bytes are after a 101, all was sent.
-_BODY, _RAW, _SENT = range(3)
+_BODY: Final = 0
+_RAW: Final = 1
+_SENT: Final = 2
 
 
 class UpstreamStream:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -244,7 +245,7 @@ def test_an_answer_is_read_from_the_stream_it_is_for(
     )
     stream = guest.guest.create_stream(guest.start())
     woken: list[bool] = []
-    stream.notify = lambda: woken.append(True)
+    stream.driver = SimpleNamespace(notify=lambda: woken.append(True))
     guest.said()
     upstream.calls[0].answer(RESPONSE)
     said = guest.said()
@@ -482,7 +483,7 @@ def test_without_redis_there_is_none(probing: Callable[..., Any]) -> None:
 
 def test_higress_hosts_and_injection_as_imports(redis: Any) -> None:
     assert redis.tell("proxy_get_upstream_hosts") == 1
-    redis.stream.upstream_hosts = lambda: b"hosts"
+    redis.stream.driver = SimpleNamespace(upstream_hosts=lambda: b"hosts")
     assert redis.tell("proxy_get_upstream_hosts") == (b"hosts",)
     inject = "proxy_inject_encoded_data_to_filter_chain"
     assert redis.tell(inject, "abc", 1) == 0

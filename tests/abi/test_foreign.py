@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -181,7 +182,7 @@ def test_body_is_injected(probing: Callable[..., Any]) -> None:
 def test_upstream_hosts_are_told_and_chosen(probing: Callable[..., Any]) -> None:
     probe = probing(HIGRESS)
     assert probe.tell(CALL, "get_upstream_hosts", "") == 1
-    probe.stream.upstream_hosts = lambda: b"hosts"
+    probe.stream.driver = SimpleNamespace(upstream_hosts=lambda: b"hosts")
     assert probe.tell(CALL, "get_upstream_hosts", "") == (b"hosts",)
     assert probe.tell(CALL, "set_override_upstream_host", "10.0.0.1:80") == (b"",)
     assert probe.stream.override_host == "10.0.0.1:80"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -204,8 +205,8 @@ def test_a_trap_wakes_the_streams_that_wait(start: Start, module_text: Text) -> 
     streams = [guest.create_stream(root) for _ in range(3)]
     woken: list[tuple[int, bool]] = []
     for stream in streams:
-        notify = _noting(woken, guest, stream)
-        stream.notify = notify
+        driver: Any = SimpleNamespace(notify=_noting(woken, guest, stream))
+        stream.driver = driver
     with pytest.raises(TrapError):
         guest.call(streams[0], guest.instance.exports["trap"])
     assert {stream_id for stream_id, _ in woken} >= {streams[1].id, streams[2].id}

@@ -12,7 +12,7 @@ from anywasm.core.errors import TrapError, TrapKind
 from anywasm.plugins.errors import FilterFailedError, FilterStartingError, PoolClosedError
 from anywasm.plugins.filter_pool import FilterPool
 from anywasm.plugins.home import AnyThread
-from anywasm.plugins.pool import Slot
+from anywasm.plugins.slot import Slot
 
 
 class Guest:

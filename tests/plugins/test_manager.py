@@ -158,7 +158,7 @@ def test_a_replaced_version_drains(stage: Any, make_guest: MakeGuest, later: Any
     answer = slot.guest.context(2)
     answer.buffers[1].set(0, 0, b"late")
     answer.continued |= {StreamType.HTTP_REQUEST}
-    answer.notify()
+    answer.driver.notify()
     assert waiting.result(20).body == b"late"
     until(lambda: slot.guest.instance.closed)
     assert wrapper.reloads == 1

@@ -17,7 +17,8 @@ from anywasm.core.errors import AnyWasmError, TrapError, TrapKind
 from anywasm.plugins.errors import FunctionBusyError, PoolClosedError
 from anywasm.plugins.failures import Circuit
 from anywasm.plugins.home import AnyThread
-from anywasm.plugins.pool import InstancePool, Slot
+from anywasm.plugins.pool import InstancePool
+from anywasm.plugins.slot import Slot
 
 Later = Callable[..., Any]
 SOON = 0.05

@@ -19,7 +19,7 @@ from anywasm.plugins.errors import PluginStartError
 from anywasm.plugins.home import OwnThread
 from anywasm.plugins.host import PluginHost
 from anywasm.plugins.manager import PluginManager
-from anywasm.plugins.pool import Slot
+from anywasm.plugins.slot import Slot
 
 Later = Callable[..., Future[Any]]
 

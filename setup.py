@@ -20,7 +20,6 @@ MODULES = ("server/stream_times", "plugins/filter_pool", "plugins/slot", "abi/st
 LEFT_OUT = frozenset(
     {
         "server/http/acceptor",
-        "server/http/counters",
         "server/http/errors",
         "server/http/handler",
         "server/http/listener",

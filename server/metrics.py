@@ -27,7 +27,8 @@ from anywasm.abi.enums import MetricType
 from anywasm.abi.metrics import BUCKETS, GuestMetrics
 from anywasm.plugins.failures import CircuitState
 from anywasm.plugins.manager import PluginManager
-from anywasm.server.http import Counters, Listener
+from anywasm.server.http import Listener
+from anywasm.server.http.counters import COUNTED
 from anywasm.server.stream_times import BOUNDS, StreamTimes
 
 # A time series more per counter, for a standard that Prometheus' text format does not need.
@@ -225,7 +226,7 @@ class _ListenerCollector(Collector):
             active.add_metric((name,), listener.connections_active)
         yield active
         counters = {name: listener.counters for name, listener in self._listeners.items()}
-        for field in Counters.__slots__:
+        for field in COUNTED:
             total = CounterMetricFamily(
                 f"anywasm_listener_{field}",
                 f"{field.replace('_', ' ').capitalize()} since the start.",

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 #: The upper bounds of the buckets, in seconds; the last bucket has none.
-BOUNDS: Final = (
+BOUNDS: Final[tuple[float, ...]] = (
     *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005),
     *(0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0),
 )
-_BOUNDS: Final = list(BOUNDS)
 
 _CLASSES: Final = 10
 
@@ -32,7 +31,7 @@ class StreamTimes:
         """Note a stream that has ended."""
         kind = status // 100 % _CLASSES
         bucket = 0
-        for bound in _BOUNDS:  # not bisected: most streams belong to the first
+        for bound in BOUNDS:  # not bisected: most streams belong to the first
             if seconds <= bound:
                 break
             bucket += 1

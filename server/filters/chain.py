@@ -21,7 +21,7 @@ from anywasm.server.filters.direction import NOWHERE, REQUEST, Direction, Sink
 from anywasm.server.filters.downstream import Downstream
 from anywasm.server.filters.holds import Holds
 from anywasm.server.filters.local_reply import FAILED, LocalReply
-from anywasm.server.filters.message import content_length, forwarded_source, request_headers
+from anywasm.server.filters.message import forwarded_source, request_headers
 from anywasm.server.filters.response_flags import RESPONSE_FLAGS
 from anywasm.server.filters.route import Route
 from anywasm.server.filters.router import Router
@@ -29,6 +29,7 @@ from anywasm.server.filters.stage import FilterStage
 from anywasm.server.filters.timers import StreamTimers
 from anywasm.server.filters.tunnel import Tunnel
 from anywasm.server.http import Headers, HttpExchange
+from anywasm.server.http.codec import declared_length
 
 if TYPE_CHECKING:
     from anywasm.server.filters.listener import FilterListener
@@ -262,7 +263,7 @@ class FilterChain:
         """Let an answer into the filters."""
         self.touch()
         self._responding = True
-        self.response_length = content_length(headers)
+        self.response_length = declared_length(headers.pairs)
         self.info.response_code = int(headers.get(b":status") or b"0")
         self.response_way.headers(headers, end_stream)
         self.flush()

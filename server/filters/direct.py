@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from anywasm.server.filters.local_reply import LocalReply
-from anywasm.server.filters.message import wire_headers
 from anywasm.server.http import Headers, InvalidResponseError
+from anywasm.server.http.codec import wire_fields
 from anywasm.server.http.head import LENGTH, encode_head
 from anywasm.server.http.request import Request
 
@@ -62,9 +62,10 @@ class DirectAnswers:
         if direct.status < 200 or not direct.body:
             return b""
         headers, body = direct.render(None)
+        fields = wire_fields(headers.pairs, False)[0]
         try:
             head, framing, _, _ = encode_head(
-                _REQUEST, direct.status, wire_headers(headers), len(body), self._shared
+                _REQUEST, direct.status, fields, len(body), self._shared
             )
         except InvalidResponseError:
             return b""  # the chain knows what to say

@@ -13,12 +13,11 @@ from anywasm.abi.headers import HeaderMap
 from anywasm.abi.pairs import Pair
 from anywasm.server.filters.direction import Sink
 from anywasm.server.filters.message import (
-    content_length,
     trailer_fields,
-    wire_headers,
     without_length,
 )
 from anywasm.server.http import HttpExchange, InvalidResponseError
+from anywasm.server.http.codec import wire_fields
 
 if TYPE_CHECKING:
     from anywasm.server.filters.chain import FilterChain
@@ -60,8 +59,7 @@ class Downstream(Sink):
             return
         self._status = chain.info.response_code = code
         self.released = True
-        length = content_length(headers)
-        wire = wire_headers(headers)
+        wire, length = wire_fields(headers.pairs, False)
         bodiless = self._exchange.method == b"HEAD"
         if end_stream:
             if length and not ((bodiless or code == 304) and length > 0):

@@ -14,23 +14,7 @@ from anywasm.server.http.codec import request_id
 if TYPE_CHECKING:
     from anywasm.server.filters.listener import FilterListener
 
-#: Headers about one connection only (RFC 9110, section 7.6.1); each side's codec writes its own.
-HOP_BY_HOP: Final = frozenset(
-    {
-        b"connection",
-        b"keep-alive",
-        b"proxy-connection",
-        b"transfer-encoding",
-        b"upgrade",
-    }
-)
-
 _CONNECTION: Final = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"upgrade"})
-#: What no request of a filter chain brings to the upstream as a header: the host is `:authority`,
-#: and the timeout is the route's.
-_NOT_FORWARDED: Final = HOP_BY_HOP | {b"host", b"x-envoy-expected-rq-timeout-ms"}
-#: Longer numbers are no lengths, and Python refuses to read very long ones.
-_MOST_DIGITS: Final = 18
 
 
 def request_headers(exchange: HttpExchange, listener: FilterListener, upgrade: bool) -> HeaderMap:
@@ -157,16 +141,6 @@ def connection_options(headers: Iterable[Pair]) -> frozenset[bytes]:
     return frozenset(options - {b"", b"close", b"keep-alive", b"host", b"content-length"})
 
 
-def wire_headers(headers: HeaderMap) -> list[Pair]:
-    """What goes onto the wire: no pseudo headers, nothing about another connection."""
-    return [pair for pair in headers.pairs if pair[0][:1] != b":" and pair[0] not in HOP_BY_HOP]
-
-
-def upstream_headers(headers: HeaderMap) -> list[Pair]:
-    """As `wire_headers`, for a request; a second `host` of a filter does not pass."""
-    return [pair for pair in headers.pairs if pair[0][:1] != b":" and pair[0] not in _NOT_FORWARDED]
-
-
 def without_length(headers: Iterable[Pair]) -> list[Pair]:
     """The headers without what they say of the body's length."""
     return [pair for pair in headers if pair[0] != b"content-length"]
@@ -175,16 +149,3 @@ def without_length(headers: Iterable[Pair]) -> list[Pair]:
 def trailer_fields(trailers: HeaderMap) -> list[Pair]:
     """Trailers as they go onto the wire."""
     return [pair for pair in trailers.pairs if pair[0][:1] != b":"]
-
-
-def content_length(headers: HeaderMap) -> int | None:
-    """The declared length of the body; -1 for something else than one number, None for nothing."""
-    found: bytes | None = None
-    for name, value in headers.pairs:
-        if name == b"content-length":
-            if found is not None:
-                return -1
-            found = value
-    if found is None:
-        return None
-    return int(found) if found.isdigit() and len(found) <= _MOST_DIGITS else -1

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from anywasm.core.errors import AnyWasmError
 from anywasm.server.filters.chain import FilterChain
-from anywasm.server.filters.message import response_headers, wire_headers
+from anywasm.server.filters.message import response_headers
 from anywasm.server.http import Headers, HttpExchange, InvalidResponseError
+from anywasm.server.http.codec import wire_fields
 
 if TYPE_CHECKING:
     from anywasm.server.filters.deadlines import Deadlines
@@ -187,7 +188,7 @@ class Relay:
             if name in _RARE:
                 answer = response_headers(status, headers)
                 answer.replace(_SERVICE_TIME, taken)
-                return wire_headers(answer)
+                return wire_fields(answer.pairs, False)[0]
         return [*headers, (_SERVICE_TIME, taken)]
 
     def on_upstream_unwritable(self) -> None:

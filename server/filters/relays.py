@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from anywasm.server.filters.deadlines import Deadlines
-from anywasm.server.filters.message import HOP_BY_HOP
 from anywasm.server.filters.relay import Relay, shortest
 from anywasm.server.http import HttpExchange
 from anywasm.server.http.codec import request_id
+from anywasm.server.http.wire import HOP_BY_HOP
 
 if TYPE_CHECKING:
     from anywasm.server.filters.listener import FilterListener

@@ -12,13 +12,12 @@ from anywasm.server.filters.direction import Sink
 from anywasm.server.filters.downstream import COLLECT_MOST
 from anywasm.server.filters.local_reply import LocalReply
 from anywasm.server.filters.message import (
-    content_length,
     response_headers,
     trailer_fields,
-    upstream_headers,
     without_length,
 )
 from anywasm.server.http import Headers
+from anywasm.server.http.codec import wire_fields
 from anywasm.server.upstream import UpstreamFailure, UpstreamStream
 
 if TYPE_CHECKING:
@@ -62,8 +61,7 @@ class Router(Sink):
         chain.ask_for_body()
         if chain.tunnel is not None:
             end_stream = True  # what follows is no body
-        length = content_length(headers)
-        self._head = upstream_headers(headers)
+        self._head, length = wire_fields(headers.pairs, True)
         if length is not None:
             if end_stream:
                 if length:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from anywasm.abi.headers import HeaderMap
-from anywasm.server.filters.message import wire_headers, without_length
+from anywasm.server.filters.message import without_length
 from anywasm.server.http import ExchangeStateError, HttpExchange, InvalidResponseError
+from anywasm.server.http.codec import wire_fields
 from anywasm.server.upstream import UpstreamStream
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Tunnel:
         if self._stream is None:
             return "the upstream has not switched protocols"
         protocol = headers.get(b"upgrade") or self._protocol
-        wire = [*without_length(wire_headers(headers)), (b"upgrade", protocol)]
+        wire = [*without_length(wire_fields(headers.pairs, False)[0]), (b"upgrade", protocol)]
         try:
             self._exchange.upgrade(wire, self._from_client)
         except (InvalidResponseError, ExchangeStateError) as error:

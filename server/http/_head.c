@@ -9,6 +9,7 @@
 #include "_head_exchange.h"
 #include "_head_parse.h"
 #include "_request_id.h"
+#include "_wire.h"
 
 static PyObject *from(const char *module_name, const char *name) {
     PyObject *module = PyImport_ImportModule(module_name), *value = NULL;
@@ -25,6 +26,10 @@ static int find_python(void) {
     fields_in_python = from("anywasm.server.http.fields", "encode_fields");
     head_in_python = from("anywasm.server.http.head", "encode_head");
     exchange_in_python = from("anywasm.server.http.plain", "plain_exchange");
+    wire_in_python = from("anywasm.server.http.wire", "wire_fields");
+    length_in_python = from("anywasm.server.http.wire", "declared_length");
+    if (wire_in_python == NULL || length_in_python == NULL)
+        return -1;
     if (request_type == NULL || state_type == NULL || status_lines == NULL || fields_in_python == NULL ||
         head_in_python == NULL || exchange_in_python == NULL)
         return -1;
@@ -40,6 +45,9 @@ static PyMethodDef functions[] = {
      "As `anywasm.server.http.fields.encode_fields`."},
     {"encode_head", (PyCFunction)(void (*)(void))encode_head, METH_FASTCALL | METH_KEYWORDS,
      "As `anywasm.server.http.head.encode_head`."},
+    {"declared_length", declared_length, METH_O, "As `anywasm.server.http.wire.declared_length`."},
+    {"wire_fields", (PyCFunction)(void (*)(void))wire_fields, METH_FASTCALL,
+     "As `anywasm.server.http.wire.wire_fields`."},
     {"request_id", request_id, METH_NOARGS, "As `anywasm.server.http.request_id.request_id`."},
     {NULL, NULL, 0, NULL},
 };

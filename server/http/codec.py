@@ -12,16 +12,27 @@ try:
     if os.environ.get("ANYWASM_FASTCALL") == "0":
         raise ImportError("ANYWASM_FASTCALL is 0")
     from anywasm.server.http._head import (
+        declared_length,
         encode_fields,
         encode_head,
         parse_plain,
         plain_exchange,
         request_id,
+        wire_fields,
     )
 except ImportError:
     from anywasm.server.http.fields import encode_fields
     from anywasm.server.http.head import encode_head
     from anywasm.server.http.plain import parse_plain, plain_exchange
     from anywasm.server.http.request_id import request_id
+    from anywasm.server.http.wire import declared_length, wire_fields
 
-__all__ = ["encode_fields", "encode_head", "parse_plain", "plain_exchange", "request_id"]
+__all__ = [
+    "declared_length",
+    "encode_fields",
+    "encode_head",
+    "parse_plain",
+    "plain_exchange",
+    "request_id",
+    "wire_fields",
+]

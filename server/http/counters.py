@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+
+COUNTED: Final = (
+    "bytes_received",
+    "bytes_sent",
+    "connections",
+    "exchanges",
+    "protocol_errors",
+    "resets",
+    "timeouts",
+)
+
 
 class Counters:
     """Totals since the listener was made: plain ints, written on the event loop.
@@ -16,15 +29,7 @@ class Counters:
         bytes_sent: Bytes given to the transport.
     """
 
-    __slots__ = (
-        "bytes_received",
-        "bytes_sent",
-        "connections",
-        "exchanges",
-        "protocol_errors",
-        "resets",
-        "timeouts",
-    )
+    __slots__ = COUNTED
 
     def __init__(self) -> None:
         self.connections = 0

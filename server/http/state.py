@@ -7,7 +7,7 @@ import time
 from email.utils import formatdate
 from typing import TYPE_CHECKING
 
-from anywasm.server.http.counters import Counters
+from anywasm.server.http.counters import COUNTED, Counters
 from anywasm.server.http.handler import AnswersAtOnce
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class ListenerState:
     def totals(self) -> Counters:
         """What was counted until now. Connections count their bytes themselves, while they last."""
         totals = Counters()
-        for name in Counters.__slots__:
+        for name in COUNTED:
             setattr(totals, name, getattr(self.counters, name))
         for connection in tuple(self.connections):
             totals.bytes_received += connection.bytes_received

@@ -62,6 +62,8 @@ class FilterPool:
         self._report = report
         self._patience = patience
         self._lock = threading.RLock()
+        self._acquire = self._lock.acquire
+        self._release = self._lock.release
         self._changed = threading.Condition(self._lock)
         self._slots: list[Slot] = []
         self._closed = False
@@ -121,12 +123,17 @@ class FilterPool:
             FilterFailedError: When there is none, under `fail_closed` and `fail_reload`.
             PoolClosedError: After `close`.
         """
-        with self._lock:
+        # The lock's methods, and not `with`, which would look for them each time.
+        self._acquire()
+        try:
             slots = self._slots
-            lonely = len(slots) == 1 == self._size and not self._closed
-            if lonely and slots[0].guest.failed is None:  # as nearly always
-                slots[0].streams += 1
-                return slots[0]
+            if len(slots) == 1 == self._size and not self._closed:
+                only = slots[0]
+                if only.guest.failed is None:  # as nearly always
+                    only.streams += 1
+                    return only
+        finally:
+            self._release()
         slot, healthy = self._take()
         if healthy:
             return slot
@@ -263,7 +270,8 @@ class FilterPool:
 
     def unbind(self, slot: Slot) -> None:
         """Note that a stream has ended."""
-        with self._lock:
+        self._acquire()
+        try:
             slot.streams -= 1
             if slot.streams:
                 return
@@ -278,6 +286,8 @@ class FilterPool:
             if surplus:
                 self._slots.remove(slot)
                 self._changed.notify_all()
+        finally:
+            self._release()
         if surplus:
             self._close_quietly(slot)
 

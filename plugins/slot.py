@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from anywasm.abi.context import RootContext
 from anywasm.abi.guest import Guest
 from anywasm.plugins.home import Home
+
+#: For headers, body and trailers; None for each that the guest has not.
+HttpCallbacks = tuple[
+    Callable[..., Any] | None, Callable[..., Any] | None, Callable[..., Any] | None
+]
 
 
 class Slot:
@@ -16,6 +22,8 @@ class Slot:
         guest: The guest.
         root: The plugin's root context in it.
         home: Where it runs.
+        request: The guest's callbacks for a request's headers, body and trailers.
+        response: Those for a response's.
         leave: For an instance that is shared: ends only this plugin's part; True when nobody else
             uses the guest, which is closed then.
         streams: Streams that are bound to it, running or paused.
@@ -23,7 +31,17 @@ class Slot:
         noted: Whether the pool knows that it has broken.
     """
 
-    __slots__ = ("guest", "home", "leave", "noted", "root", "streams", "wanted")
+    __slots__ = (
+        "guest",
+        "home",
+        "leave",
+        "noted",
+        "request",
+        "response",
+        "root",
+        "streams",
+        "wanted",
+    )
 
     def __init__(
         self,
@@ -35,6 +53,8 @@ class Slot:
         self.guest = guest
         self.root = root
         self.home = home
+        self.request: HttpCallbacks = guest.callbacks.request
+        self.response: HttpCallbacks = guest.callbacks.response
         self.leave = leave
         self.streams = 0
         self.wanted = 0

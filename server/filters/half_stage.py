@@ -29,8 +29,6 @@ _STOP_AND_WATERMARK: Final = 2
 _STOP_NO_BUFFER: Final = 3
 
 Callback = Callable[..., Any]
-#: For headers, body and trailers.
-HttpCallbacks = tuple[Callback | None, Callback | None, Callback | None]
 
 
 class _Stop(Enum):
@@ -81,7 +79,7 @@ class HalfStage(Sink):
         stage: FilterStage,
         direction: Direction,
         sink: Sink,
-        callbacks: HttpCallbacks,
+        callbacks: tuple[Callback | None, Callback | None, Callback | None],
     ) -> None:
         self._stage = stage
         self._chain = stage.chain
@@ -131,11 +129,11 @@ class HalfStage(Sink):
         stage.maps[direction.headers] = self._held = headers
         self._held_ends = end_stream
         if not stage.inline:
-            self._call(callback, self._after_headers, len(headers.pairs), int(end_stream))
+            self._call(callback, self._after_headers, len(headers.pairs), 1 if end_stream else 0)
             return
         # As `_call` and what follows from it, in one piece: all streams come here, and most go on.
         self.busy = True
-        action = stage.call(callback, (len(headers.pairs), 1 if end_stream else 0))
+        action = stage.call(callback, len(headers.pairs), 1 if end_stream else 0)
         if action is None:
             return
         if action != _CONTINUE or self._queue or stage.context.acted or not self._holds():
@@ -187,7 +185,7 @@ class HalfStage(Sink):
         if end_stream:
             # As in Envoy, a guest may add trailers at the end of the body.
             stage.maps[self._direction.trailers] = HeaderMap()
-        self._call(self._on_body, self._after_data, len(body.data), int(end_stream))
+        self._call(self._on_body, self._after_data, len(body.data), 1 if end_stream else 0)
 
     def trailers(self, trailers: HeaderMap) -> None:
         """Show the trailers to the guest; a paused body can still be read and replaced."""
@@ -203,7 +201,7 @@ class HalfStage(Sink):
             return
         self._held_trailers = trailers
         stage.maps[self._direction.trailers] = trailers
-        self._call(self._on_trailers, self._after_trailers, len(trailers.pairs))
+        self._call(self._on_trailers, self._after_trailers, len(trailers.pairs), None)
 
     def _shut(self) -> bool:
         """Whether nothing more goes this way: it was answered otherwise, or ended by the guest."""
@@ -220,7 +218,13 @@ class HalfStage(Sink):
             self._queue = deque()
         self._queue.append((what, end_stream))
 
-    def _call(self, callback: Callback | None, then: Callable[[int], None], *args: int) -> None:
+    def _call(
+        self,
+        callback: Callback | None,
+        then: Callable[[int], None],
+        size: int,
+        end_stream: int | None,
+    ) -> None:
         """Call the guest, which takes time where it lives in a thread of its own."""
         stage = self._stage
         if callback is None:
@@ -228,11 +232,13 @@ class HalfStage(Sink):
             return
         self.busy = True
         if stage.inline:
-            action = stage.call(callback, args)
+            action = stage.call(callback, size, end_stream)
             if action is not None:
                 self._returned(then, action)
         else:
-            stage.call_elsewhere(self, callback, args, lambda action: self._returned(then, action))
+            stage.call_elsewhere(
+                self, callback, size, end_stream, lambda action: self._returned(then, action)
+            )
 
     def _returned(self, then: Callable[[int], None], action: int) -> None:
         self.busy = False

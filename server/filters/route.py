@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from anywasm.plugins.config import RouteConfig
 from anywasm.server.filters.local_reply import LocalReply
+
+_SLASH: Final = ord("/")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,6 +61,8 @@ class Route:
         """Whether a request for `target` takes this route; the query does not count."""
         if self.path is not None:
             return target.partition(b"?")[0] == self.path
+        if self.prefix == b"/":  # the most usual one, and the cheapest to look at
+            return target[0] == _SLASH if target else False
         return target.startswith(self.prefix)
 
     def rewrite(self, target: bytes) -> bytes:

@@ -83,12 +83,12 @@ class FilterStage:
 
     def link_request(self, following: Sink) -> Sink:
         """Take a place in the request's way, before `following`."""
-        half = self.request = HalfStage(self, REQUEST, following, self.guest.callbacks.request)
+        half = self.request = HalfStage(self, REQUEST, following, self._slot.request)
         return half
 
     def link_response(self, following: Sink) -> Sink:
         """Take a place in the response's way, before `following`."""
-        half = self.response = HalfStage(self, RESPONSE, following, self.guest.callbacks.response)
+        half = self.response = HalfStage(self, RESPONSE, following, self._slot.response)
         return half
 
     @property
@@ -144,12 +144,22 @@ class FilterStage:
         self.begun = True
         return 0
 
-    def call(self, callback: Callable[..., Any], args: tuple[int, ...]) -> int | None:
-        """Call the guest; its answer, or None where the call ended the stream's way here."""
+    def call(self, callback: Callable[..., Any], size: int, end_stream: int | None) -> int | None:
+        """Call the guest; its answer, or None where the call ended the stream's way here.
+
+        Args:
+            callback: The guest's.
+            size: The first argument behind the context's number.
+            end_stream: The second, or None where there is none.
+        """
         context = self.context
         self._calling = True
         try:
-            action: int | None = self._call(context, callback, self._id, *args)
+            action: int | None
+            if end_stream is None:
+                action = self._call(context, callback, self._id, size)
+            else:
+                action = self._call(context, callback, self._id, size, end_stream)
         except Exception as error:
             self._calling = False
             self._fail(error)
@@ -163,11 +173,13 @@ class FilterStage:
         self,
         half: HalfStage,
         callback: Callable[..., Any],
-        args: tuple[int, ...],
+        size: int,
+        end_stream: int | None,
         then: Callable[[int], None],
     ) -> None:
         """Call the guest in its thread; `then` gets its answer, on the loop."""
         context = self.context
+        args = (size,) if end_stream is None else (size, end_stream)
         job = partial(self._call, context, callback, self._id, *args)
         self._elsewhere(half, job, then)
 

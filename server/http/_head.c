@@ -8,8 +8,7 @@
 #include "_head_encode.h"
 #include "_head_exchange.h"
 #include "_head_parse.h"
-#include "_request_id.h"
-#include "_wire.h"
+#include "_request_map.h"
 
 static PyObject *from(const char *module_name, const char *name) {
     PyObject *module = PyImport_ImportModule(module_name), *value = NULL;
@@ -28,7 +27,8 @@ static int find_python(void) {
     exchange_in_python = from("anywasm.server.http.plain", "plain_exchange");
     wire_in_python = from("anywasm.server.http.wire", "wire_fields");
     length_in_python = from("anywasm.server.http.wire", "declared_length");
-    if (wire_in_python == NULL || length_in_python == NULL)
+    map_in_python = from("anywasm.server.http.request_map", "request_pairs");
+    if (wire_in_python == NULL || length_in_python == NULL || map_in_python == NULL)
         return -1;
     if (request_type == NULL || state_type == NULL || status_lines == NULL || fields_in_python == NULL ||
         head_in_python == NULL || exchange_in_python == NULL)
@@ -48,6 +48,8 @@ static PyMethodDef functions[] = {
     {"declared_length", declared_length, METH_O, "As `anywasm.server.http.wire.declared_length`."},
     {"wire_fields", (PyCFunction)(void (*)(void))wire_fields, METH_FASTCALL,
      "As `anywasm.server.http.wire.wire_fields`."},
+    {"request_pairs", (PyCFunction)(void (*)(void))request_pairs, METH_FASTCALL,
+     "As `anywasm.server.http.request_map.request_pairs`."},
     {"request_id", request_id, METH_NOARGS, "As `anywasm.server.http.request_id.request_id`."},
     {NULL, NULL, 0, NULL},
 };
@@ -63,7 +65,7 @@ static struct PyModuleDef definition = {
 PyMODINIT_FUNC PyInit__head(void) {
     text_find();
     if (names_find() < 0 || methods_find() < 0 || exchange_find() < 0 || find_python() < 0 ||
-        watch_id_bytes() < 0)
+        watch_id_bytes() < 0 || request_map_find() < 0)
         return NULL;
     return PyModule_Create(&definition);
 }

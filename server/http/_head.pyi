@@ -30,3 +30,14 @@ def encode_head(
 def request_id() -> bytes: ...
 def declared_length(pairs: list[Header], /) -> int | None: ...
 def wire_fields(pairs: list[Header], to_upstream: bool, /) -> tuple[list[Header], int | None]: ...
+def request_pairs(
+    fields: Headers,
+    method: bytes,
+    target: bytes,
+    scheme: bytes,
+    client: bytes | None,
+    trusts: bool,
+    generate_id: bool,
+    upgrade: bool,
+    /,
+) -> list[Header]: ...

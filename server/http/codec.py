@@ -18,6 +18,7 @@ try:
         parse_plain,
         plain_exchange,
         request_id,
+        request_pairs,
         wire_fields,
     )
 except ImportError:
@@ -25,6 +26,7 @@ except ImportError:
     from anywasm.server.http.head import encode_head
     from anywasm.server.http.plain import parse_plain, plain_exchange
     from anywasm.server.http.request_id import request_id
+    from anywasm.server.http.request_map import request_pairs
     from anywasm.server.http.wire import declared_length, wire_fields
 
 __all__ = [
@@ -34,5 +36,6 @@ __all__ = [
     "parse_plain",
     "plain_exchange",
     "request_id",
+    "request_pairs",
     "wire_fields",
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-
 COUNTED: Final = (
     "bytes_received",
     "bytes_sent",

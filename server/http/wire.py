@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from anywasm.server.http.request import Header
@@ -16,6 +17,8 @@ HOP_BY_HOP: Final = frozenset(
         b"upgrade",
     }
 )
+#: Those of them that guests do not see either; `transfer-encoding` stays visible, as in Envoy.
+CONNECTION: Final = HOP_BY_HOP - {b"transfer-encoding"}
 #: What no request of a filter chain brings to the upstream as a header: the host is `:authority`,
 #: and the timeout is the route's.
 _NOT_FORWARDED: Final = HOP_BY_HOP | {b"host", b"x-envoy-expected-rq-timeout-ms"}
@@ -49,3 +52,13 @@ def declared_length(pairs: list[Header]) -> int | None:
     if found is None:
         return None
     return int(found) if found.isdigit() and len(found) <= _MOST_DIGITS else -1
+
+
+def connection_options(headers: Iterable[Header]) -> frozenset[bytes]:
+    """The headers that `connection` declares to be about this connection only."""
+    options: set[bytes] = set()
+    for name, value in headers:
+        if name == b"connection":
+            options.update(option.strip().lower() for option in value.split(b","))
+    # These two are framing, which no sender can take away.
+    return frozenset(options - {b"", b"close", b"keep-alive", b"host", b"content-length"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any, cast
 
 import hypothesis.strategies as st
@@ -22,6 +23,7 @@ class Guest:
         self.failed: Exception | None = None
         self.failed_in = "proxy_on_request_headers"
         self.closed = 0
+        self.callbacks = SimpleNamespace(request=(None,) * 3, response=(None,) * 3)
 
     def close(self) -> None:
         self.closed += 1

@@ -14,7 +14,16 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from anywasm.server.http import HttpLimits, InvalidResponseError, fields, head, plain, request_id
+from anywasm.server.http import (
+    HttpLimits,
+    InvalidResponseError,
+    fields,
+    head,
+    plain,
+    request_id,
+    request_map,
+    wire,
+)
 from anywasm.server.http.exchange import HttpExchange
 from anywasm.server.http.request import Header, Request
 from anywasm.server.http.state import ListenerState
@@ -200,6 +209,70 @@ def test_nothing_is_left_behind() -> None:
         tracemalloc.stop()
 
 
+MAP_NAMES = (
+    *(b"host", b"expect", b"upgrade", b"connection", b"keep-alive", b"x-request-id", b"accept"),
+    *(b"x-forwarded-for", b"x-forwarded-proto", b"proxy-connection", b"transfer-encoding", b""),
+    *(b"content-length", b":path", b"x-envoy-expected-rq-timeout-ms", b"x-b"),
+)
+MAP_VALUES = (
+    b"close",
+    b"Keep-Alive",
+    b"close, x-b",
+    b"7",
+    b"07",
+    b"-1",
+    b"7 ",
+    b"9" * 18,
+    b"9" * 19,
+    b"",
+)
+PAIRS = st.lists(st.tuples(st.sampled_from(MAP_NAMES), st.sampled_from(MAP_VALUES)), max_size=6)
+
+
+@given(PAIRS, st.booleans())
+def test_what_goes_onto_the_wire_is_the_same(pairs: list[Header], to_upstream: bool) -> None:
+    kept = list(pairs)
+    assert native.wire_fields(pairs, to_upstream) == wire.wire_fields(pairs, to_upstream)
+    assert native.declared_length(pairs) == wire.declared_length(pairs)
+    assert pairs == kept
+
+
+@given(
+    PAIRS,
+    st.sampled_from([b"/", b"/a?b", b"*", b"", b"http://h/p", b"https://h?q"]),
+    st.sampled_from([None, b"1.2.3.4"]),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+)
+def test_request_maps_are_the_same(
+    fields: list[Header], target: bytes, client: bytes | None, trusts: bool, id: bool, up: bool
+) -> None:
+    arguments = (fields, b"GET", target, b"http", client, trusts, id, up)
+    made, expected = native.request_pairs(*arguments), request_map.request_pairs(*arguments)
+    if id and not any(name == b"x-request-id" for name, _ in fields):
+        assert made.pop()[0] == expected.pop()[0] == b"x-request-id"
+    assert made == expected
+
+
+@pytest.mark.parametrize("strange", [[b"a"], [(b"a",)], [("a", "b")], [(b"", 1)], [None]])
+def test_strange_pairs_are_left_to_python(strange: Any) -> None:
+    arguments = (strange, b"GET", b"/", b"http", None, False, False, False)
+    calls: list[tuple[Callable[..., Any], Callable[..., Any], tuple[Any, ...]]] = [
+        (native.wire_fields, wire.wire_fields, (strange, True)),
+        (native.declared_length, wire.declared_length, (strange,)),
+        (native.request_pairs, request_map.request_pairs, arguments),
+    ]
+    for in_c, in_python, given_arguments in calls:
+        told: list[object] = []
+        for call in (in_c, in_python):
+            try:
+                told.append(call(*given_arguments))
+            except (TypeError, ValueError, IndexError, AttributeError) as error:
+                told.append(type(error))
+        assert told[0] == told[1]
+
+
 @pytest.mark.parametrize("make", [native.request_id, request_id.request_id])
 def test_request_ids_are_random_uuids(make: Callable[[], bytes]) -> None:
     made = [make() for _ in range(1000)]
@@ -213,7 +286,7 @@ def test_request_ids_are_random_uuids(make: Callable[[], bytes]) -> None:
 def test_a_forked_process_hands_out_other_request_ids() -> None:
     code = (
         "import os; from anywasm.server.http._head import request_id; request_id(); "
-        "child = os.fork(); print(request_id().decode(), flush=True); child and os.wait()"
+        "child = os.fork(); child and os.wait(); print(request_id().decode(), flush=True)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert len(set(done.stdout.split())) == 2

@@ -28,6 +28,7 @@ typedef struct {
     PyObject *instance;
     PyObject *gate; /* the instance's, or NULL where its deadlines are set by its own methods */
     double limit;
+    double armed; /* up to when the engine is known to notice deadlines */
     int interruptible;
 } GuestCall;
 
@@ -52,6 +53,22 @@ static double monotonic(void) {
 
 /* --- deadlines ---------------------------------------------------------------------------------- */
 
+/* Has the engine notice deadlines up to that second, which is later than it was last seen to. */
+static int arm(GuestCall *self, double end, PyObject *expires) {
+    PyObject *armed = PyObject_GetAttr(self->instance, name_armed_until);
+    double until = armed == NULL ? -1.0 : PyFloat_AsDouble(armed);
+    Py_XDECREF(armed);
+    if (armed == NULL || (until == -1.0 && PyErr_Occurred()))
+        return -1;
+    if (end > until) {
+        PyObject *answer = PyObject_CallMethodOneArg(self->instance, name_arm, expires);
+        Py_XDECREF(answer);
+        return answer == NULL ? -1 : 0; /* how far it reaches is seen next time */
+    }
+    self->armed = until;
+    return 0;
+}
+
 /* As `Instance.set_deadline`: what was set before, or NULL with an exception. */
 static PyObject *set_deadline(GuestCall *self, PyObject *expires) {
     if (self->gate == NULL)
@@ -63,21 +80,10 @@ static PyObject *set_deadline(GuestCall *self, PyObject *expires) {
     double end = PyFloat_AS_DOUBLE(expires);
     if (outer != Py_None && end >= PyFloat_AS_DOUBLE(outer))
         return outer;
-    PyObject *armed = PyObject_GetAttr(self->instance, name_armed_until);
-    double until = armed == NULL ? -1.0 : PyFloat_AsDouble(armed);
-    Py_XDECREF(armed);
-    PyObject *answer = Py_None;
-    if (armed == NULL || (until == -1.0 && PyErr_Occurred()))
-        answer = NULL;
-    else if (end > until)
-        answer = PyObject_CallMethodOneArg(self->instance, name_arm, expires);
-    else
-        Py_INCREF(answer);
-    if (answer == NULL) {
+    if (end > self->armed && arm(self, end, expires) < 0) {
         Py_DECREF(outer);
         return NULL;
     }
-    Py_DECREF(answer);
     Py_INCREF(expires);
     slot_set(self->gate, gate_at.expires, expires);
     Py_INCREF(Py_True);
@@ -149,6 +155,8 @@ static void tell_broken(GuestCall *self, PyObject *function) {
 /* Whether a list or deque of the guest's holds something. */
 static int holds(PyObject *guest, Py_ssize_t at) {
     PyObject *jobs = slot_at(guest, at);
+    if (jobs != NULL && PyList_CheckExact(jobs))
+        return PyList_GET_SIZE(jobs) != 0;
     return jobs != NULL && PyObject_Size(jobs) != 0;
 }
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from anywasm.abi.context import LocalResponse
 from anywasm.abi.headers import HeaderMap
-from anywasm.abi.pairs import Pair, encode_pairs
+from anywasm.abi.pairs import encode_pairs
 from anywasm.abi.stream_info import StreamInfo
 from anywasm.core.errors import DeadlineExceededError
 from anywasm.server.filters.assembly import assemble
@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from anywasm.server.upstream import UpstreamPool, UpstreamStream
 
 _log: Final = logging.getLogger("anywasm.server.filters")
+
+#: Looked up once, and not in each stream.
+_monotonic: Final = time.monotonic
+_time_ns: Final = time.time_ns
 
 _CLOSED: Final = "wasm_close_stream"
 _DISCONNECTED: Final = "downstream_remote_disconnect"
@@ -92,8 +96,6 @@ class FilterChain:
     _responding = False
     _cutting = False
     _routed_for: bytes | None = None
-    #: The pair of the path that the route was found for, where it stands in its usual place.
-    _path: Pair | None = None
     _watched = False
     _timers: StreamTimers | None = None
     _request_holds: Holds | None = None
@@ -102,7 +104,7 @@ class FilterChain:
     def __init__(self, listener: FilterListener, exchange: HttpExchange) -> None:
         self.listener = listener
         self._exchange = exchange
-        self._began = time.monotonic()
+        self._began = _monotonic()
         self.request_length = exchange.content_length
         if listener.upgrade and not exchange.has_body and exchange.asks_upgrade:
             protocol = dict(exchange.headers)[b"upgrade"]
@@ -115,7 +117,7 @@ class FilterChain:
             # Like Envoy, which lets lists of addresses go by what the proxy before it tells.
             source = forwarded_source(self.request) or source
         info = self.info = StreamInfo()
-        info.start_time = time.time_ns()
+        info.start_time = _time_ns()
         if exchange.http_version != "1.1":
             info.protocol = "HTTP/" + exchange.http_version
         info.source = source
@@ -233,10 +235,11 @@ class FilterChain:
     def find_route(self) -> Route | None:
         """Find the route of the request as it is now."""
         pairs = self.request.pairs
-        if self._path is not None and len(pairs) > 1 and pairs[1] is self._path:
+        # The bytes themselves: pairs have no identity of their own once this is compiled.
+        usual = pairs[1][1] if len(pairs) > 1 and pairs[1][0] == b":path" else None
+        if usual is not None and usual is self._routed_for:
             return self.route  # nobody has touched it
-        path = self.request.get(b":path")
-        self._path = pairs[1] if len(pairs) > 1 and pairs[1][0] == b":path" else None
+        path = self.request.get(b":path") if usual is None else usual
         if path == self._routed_for:
             return self.route
         self._routed_for = path
@@ -444,7 +447,7 @@ class FilterChain:
         if self._timers is not None:
             self._timers.cancel()
         self._router.abandon()
-        taken = time.monotonic() - self._began
+        taken = _monotonic() - self._began
         self.info.duration = int(taken * 1e9)
         for stage in self.stages:
             stage.end()

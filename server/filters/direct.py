@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from anywasm.server.filters.listener import FilterListener
     from anywasm.server.http.state import ListenerState
 
+_monotonic: Final = time.monotonic
 #: What all of them answer: a GET on a connection that stays open.
 _REQUEST: Final = Request(b"GET", b"/", "1.1", [], True, None, False, False)
 
@@ -38,7 +39,7 @@ class DirectAnswers:
 
     def __call__(self, target: bytes, headers: Headers) -> bytes | None:
         """The whole response, or None where the chain has to find it."""
-        began = time.monotonic()
+        began = _monotonic()
         route = self._table.match(target)
         direct = None if route is None else route.direct
         if direct is None:
@@ -54,7 +55,7 @@ class DirectAnswers:
         if answer is None:
             answer = self._answers[direct] = self._encode(direct)
         if answer:
-            self._times.count(direct.status, time.monotonic() - began)
+            self._times.count(direct.status, _monotonic() - began)
         return answer or None
 
     def _encode(self, direct: LocalReply) -> bytes:

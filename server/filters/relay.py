@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from anywasm.server.filters.router import Router
     from anywasm.server.upstream import UpstreamFailure, UpstreamPool, UpstreamStream
 
+_monotonic: Final = time.monotonic
 #: A length of more digits is none to the chain.
 _MOST_DIGITS: Final = 18
 _SERVICE_TIME: Final = b"x-envoy-upstream-service-time"
@@ -77,7 +78,7 @@ class Relay:
         self._pool = pool
         self._head = head
         self._deadlines = deadlines
-        self._began = time.monotonic()
+        self._began = _monotonic()
         self._stream: UpstreamStream | None = None
         self._status = 0
 
@@ -127,7 +128,7 @@ class Relay:
 
     def _end(self, status: int) -> None:
         self._deadlines.discard(self)
-        self._listener.times.count(status, time.monotonic() - self._began)
+        self._listener.times.count(status, _monotonic() - self._began)
 
     # --- as the handler of the upstream's answer ---
 
@@ -183,7 +184,7 @@ class Relay:
 
     def _passed_on(self, status: int, headers: Headers) -> Headers:
         """The headers that the client gets."""
-        taken = b"%d" % ((time.monotonic() - self._began) * 1000)
+        taken = b"%d" % ((_monotonic() - self._began) * 1000)
         for name, _ in headers:
             if name in _RARE:
                 answer = response_headers(status, headers)
@@ -235,7 +236,7 @@ class Relay:
         assert self._stream is not None
         self._deadlines.discard(self)
         timeout = self._route.timeout
-        left = None if timeout is None else max(0.0, timeout + self._began - time.monotonic())
+        left = None if timeout is None else max(0.0, timeout + self._began - _monotonic())
         chain = FilterChain(self._listener, self._exchange)
         router = chain.take_over(self._stream, self._began, left)
         self._exchange.handler = chain

@@ -23,6 +23,7 @@ from anywasm.server.upstream import UpstreamFailure, UpstreamStream
 if TYPE_CHECKING:
     from anywasm.server.filters.chain import FilterChain
 
+_monotonic: Final = time.monotonic
 _TIMEOUT: Final = LocalReply(504, b"upstream request timeout", "upstream_response_timeout")
 #: Envoy's words for a request that filters have made unfit to be sent.
 _UNFIT: Final = "filter_removed_required_request_headers"
@@ -85,7 +86,7 @@ class Router(Sink):
         protocol = None if tunnel is None else request.get(b"upgrade")
         if protocol is not None:
             head.append((b"upgrade", protocol))
-        self._begun_at = time.monotonic()
+        self._begun_at = _monotonic()
         try:
             self._stream = pool.request(
                 self,
@@ -164,7 +165,7 @@ class Router(Sink):
         if end_stream:
             self._stream = None
         info.response_code_details = "via_upstream"
-        taken = int((time.monotonic() - self._begun_at) * 1000)
+        taken = int((_monotonic() - self._begun_at) * 1000)
         answer = response_headers(status, headers)
         answer.replace(b"x-envoy-upstream-service-time", b"%d" % taken)
         chain.respond(answer, end_stream)

@@ -146,8 +146,16 @@ static PyObject *make_response(const Response *response) {
     to = write_fields(to, &response->fields);
     to = put_bytes(put_bytes(to, response->first), response->second);
     put(put(to, response->coding, response->coding_size), "\r\n", 2);
-    return Py_BuildValue("NiLO", head, response->framing, response->remaining,
-                         response->close ? Py_True : Py_False);
+    PyObject *close = response->close ? Py_True : Py_False;
+    PyObject *framing = PyLong_FromLong(response->framing);
+    PyObject *remaining = PyLong_FromLongLong(response->remaining);
+    PyObject *answer = framing == NULL || remaining == NULL
+                           ? NULL
+                           : PyTuple_Pack(4, head, framing, remaining, close);
+    Py_DECREF(head);
+    Py_XDECREF(framing);
+    Py_XDECREF(remaining);
+    return answer;
 }
 
 static PyObject *encode_head(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count,

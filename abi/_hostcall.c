@@ -5,6 +5,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include "_accelerated.h"
 #include "_contexts.h"
 #include "_headers_type.h"
 #include "_maps.h"

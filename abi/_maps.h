@@ -10,7 +10,7 @@
 
 static PyTypeObject *services_type, *limits_type;
 static struct {
-    Py_ssize_t guest, maps;
+    Py_ssize_t guest, maps, plugin;
 } map_context_at;
 static struct {
     Py_ssize_t services, limits, pairs, pairs_bytes, abi;
@@ -213,6 +213,7 @@ static int find_maps(void) {
     } slots[] = {
         {&map_context_at.guest, context_type, "guest"},
         {&map_context_at.maps, context_type, "maps"},
+        {&map_context_at.plugin, context_type, "plugin"},
         {&guest_slots.services, guest_type, "services"},
         {&guest_slots.abi, guest_type, "abi"},
         {&guest_slots.limits, services_type, "limits"},
@@ -228,19 +229,6 @@ static int find_maps(void) {
     fill_names();
     found = 1;
     return 0;
-}
-
-/* The host function in C where there is one, with the Python one behind it; else the latter. */
-static PyObject *accelerated(PyObject *Py_UNUSED(module), PyObject *args) {
-    const char *name;
-    PyObject *python;
-    if (!PyArg_ParseTuple(args, "sO:accelerated", &name, &python) || find_maps() < 0)
-        return NULL;
-    for (PyMethodDef *function = map_functions; function->ml_name != NULL; function++)
-        if (strcmp(function->ml_name, name) == 0)
-            return PyCFunction_New(function, python);
-    Py_INCREF(python);
-    return python;
 }
 
 #endif

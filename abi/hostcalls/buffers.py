@@ -12,7 +12,8 @@ from anywasm.abi.table import host_function
 _EMPTY = frozenset(
     {BufferType.HTTP_REQUEST_BODY, BufferType.HTTP_RESPONSE_BODY, BufferType.VM_CONFIGURATION}
 )
-_OF_ROOT = frozenset(
+#: Buffers that belong to the plugin.
+OF_ROOT = frozenset(
     {
         BufferType.HTTP_CALL_RESPONSE_BODY,
         BufferType.GRPC_CALL_MESSAGE,
@@ -26,7 +27,7 @@ def _find(context: Context, kind: int) -> Buffer | Status:
     if kind >= len(context.buffers):
         return Status.BAD_ARGUMENT
     # What calls to the outside bring belongs to the plugin, whichever context asks for it.
-    owner = context.root if kind in _OF_ROOT else context
+    owner = context.root if kind in OF_ROOT else context
     buffer = owner.buffers[kind]
     if buffer is not None:
         return buffer

@@ -6,7 +6,7 @@ import struct
 from datetime import datetime, timedelta, timezone
 
 from anywasm.abi.pairs import encode_pairs
-from anywasm.abi.properties import encode_int
+from anywasm.abi.property_paths import encode_int
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)

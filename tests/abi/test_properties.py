@@ -18,11 +18,10 @@ from anywasm.abi.properties import (
     MAX_PATH,
     MAX_STATE,
     MAX_STATE_BYTES,
-    encode_int,
     get_property,
     set_property,
-    split_path,
 )
+from anywasm.abi.property_paths import FOUND, MAX_FOUND, encode_int, find_property, split_path
 
 NOT_FOUND, INCOMPLETE = 1, 3
 GET, SET = "proxy_get_property", "proxy_set_property"
@@ -314,3 +313,10 @@ def test_numbers_are_64_bits(value: int) -> None:
 def test_a_path_is_split_at_nuls() -> None:
     assert split_path(b"a\0b\0") == [b"a", b"b"]
     assert split_path(b"") == [b""]
+
+
+def test_few_paths_are_remembered() -> None:
+    """Guests choose them."""
+    for index in range(MAX_FOUND + 10):
+        find_property(b"name%d" % index)
+        assert len(FOUND) <= MAX_FOUND

@@ -63,7 +63,7 @@ static PyMethodDef buffer_functions[] = {
 static int find_buffers(void) {
     buffer_type = (PyTypeObject *)import_from("anywasm.abi.buffer", "Buffer");
     buffers_of_root = import_from("anywasm.abi.hostcalls.buffers", "OF_ROOT");
-    if (buffers_of_root == NULL || !PyFrozenSet_CheckExact(buffers_of_root))
+    if (buffer_type == NULL || buffers_of_root == NULL || !PyFrozenSet_CheckExact(buffers_of_root))
         return -1;
     const Place places[] = {
         {&buffer_data_at, buffer_type, "data"},

@@ -6,6 +6,7 @@ import ctypes
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -31,6 +32,7 @@ class FakeGuest:
         self.failed: BaseException | None = None
         self.failed_in: str | None = None
         self.closed = 0
+        self.callbacks = SimpleNamespace(request=(None,) * 3, response=(None,) * 3)
 
     def close(self) -> None:
         self.closed += 1

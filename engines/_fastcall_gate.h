@@ -79,6 +79,15 @@ static PyTypeObject Lock_type = {
 
 /* --- passing the gate -------------------------------------------------------------------------- */
 
+/* Seconds by which the clock of the kernel's ticks may be late: some ticks, of 10 ms at the slowest. */
+#define COARSE_LAG 0.05
+
+static double read_clock(clockid_t clock) {
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
 /* Whether the running deadline has passed; -1 with an exception where `expires` is no number. */
 static int gate_is_overdue(PyObject *gate) {
     PyObject *expires = slot_at(gate, gate_at.expires);
@@ -87,9 +96,13 @@ static int gate_is_overdue(PyObject *gate) {
     double end = PyFloat_AsDouble(expires);
     if (end == -1.0 && PyErr_Occurred())
         return -1;
-    struct timespec now; /* time.monotonic reads the same clock */
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec >= end;
+#ifdef CLOCK_MONOTONIC_COARSE
+    /* Every return from a host function comes here: the clock of the kernel's ticks, a fraction of the
+     * other's price, tells all but who is near the end. */
+    if (read_clock(CLOCK_MONOTONIC_COARSE) + COARSE_LAG < end)
+        return 0;
+#endif
+    return read_clock(CLOCK_MONOTONIC) >= end; /* time.monotonic reads the same */
 }
 
 static void gate_leave(PyObject *gate) {

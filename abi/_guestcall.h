@@ -250,14 +250,6 @@ static PyObject *GuestCall_call(PyObject *callable, PyObject *const *args, size_
 
 /* --- the type ----------------------------------------------------------------------------------- */
 
-static PyObject *import_from(const char *module_name, const char *name) {
-    PyObject *module = PyImport_ImportModule(module_name), *value = NULL;
-    if (module != NULL)
-        value = PyObject_GetAttrString(module, name);
-    Py_XDECREF(module);
-    return value;
-}
-
 /* Has the method of a Python class work on an object that is not its instance, but alike. */
 static PyObject *call_unbound(PyObject *cls, const char *method, PyObject *self,
                               PyObject *const *args, Py_ssize_t count, PyObject *names) {

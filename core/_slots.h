@@ -1,5 +1,5 @@
-/* The slots of this package's Python classes, read and written in place from C: where they are, the
- * classes' own slot descriptors state. */
+/* This package's Python classes, as C finds them, and their slots, which it reads and writes in place:
+ * where these are, the classes' own slot descriptors state. */
 
 #ifndef ANYWASM_SLOTS_H
 #define ANYWASM_SLOTS_H
@@ -24,6 +24,15 @@ static Py_ssize_t slot_offset(PyObject *cls, const char *name) {
         PyErr_Format(PyExc_ImportError, "%R has no slot %s", cls, name);
     Py_DECREF(descriptor);
     return offset;
+}
+
+/* A name of a module, or NULL with an exception. */
+static inline PyObject *import_from(const char *module_name, const char *name) {
+    PyObject *module = PyImport_ImportModule(module_name), *value = NULL;
+    if (module != NULL)
+        value = PyObject_GetAttrString(module, name);
+    Py_XDECREF(module);
+    return value;
 }
 
 /* Where slots are to be noted; a list of them ends with NULL. */

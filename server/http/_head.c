@@ -10,24 +10,16 @@
 #include "_head_parse.h"
 #include "_request_map.h"
 
-static PyObject *from(const char *module_name, const char *name) {
-    PyObject *module = PyImport_ImportModule(module_name), *value = NULL;
-    if (module != NULL)
-        value = PyObject_GetAttrString(module, name);
-    Py_XDECREF(module);
-    return value;
-}
-
 static int find_python(void) {
-    request_type = (PyTypeObject *)from("anywasm.server.http.request", "Request");
-    state_type = (PyTypeObject *)from("anywasm.server.http.state", "ListenerState");
-    status_lines = from("anywasm.server.http.fields", "STATUS_LINES");
-    fields_in_python = from("anywasm.server.http.fields", "encode_fields");
-    head_in_python = from("anywasm.server.http.head", "encode_head");
-    exchange_in_python = from("anywasm.server.http.plain", "plain_exchange");
-    wire_in_python = from("anywasm.server.http.wire", "wire_fields");
-    length_in_python = from("anywasm.server.http.wire", "declared_length");
-    map_in_python = from("anywasm.server.http.request_map", "request_pairs");
+    request_type = (PyTypeObject *)import_from("anywasm.server.http.request", "Request");
+    state_type = (PyTypeObject *)import_from("anywasm.server.http.state", "ListenerState");
+    status_lines = import_from("anywasm.server.http.fields", "STATUS_LINES");
+    fields_in_python = import_from("anywasm.server.http.fields", "encode_fields");
+    head_in_python = import_from("anywasm.server.http.head", "encode_head");
+    exchange_in_python = import_from("anywasm.server.http.plain", "plain_exchange");
+    wire_in_python = import_from("anywasm.server.http.wire", "wire_fields");
+    length_in_python = import_from("anywasm.server.http.wire", "declared_length");
+    map_in_python = import_from("anywasm.server.http.request_map", "request_pairs");
     if (wire_in_python == NULL || length_in_python == NULL || map_in_python == NULL)
         return -1;
     if (request_type == NULL || state_type == NULL || status_lines == NULL || fields_in_python == NULL ||

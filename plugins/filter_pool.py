@@ -20,8 +20,9 @@ from anywasm.plugins.slot import Slot
 _log: Final = logging.getLogger("anywasm.plugins")
 
 #: Seconds of starting an instance that a stream, and all others on its thread, may be held up by.
-#: What takes longer is done in another thread, and the streams that need it wait for it.
-CHEAP_START: Final = 0.005
+#: What takes longer is done in another thread, and the streams that need it wait for it. (Not final:
+#: what is compiled would not look at it again, and tests set it.)
+CHEAP_START = 0.005
 
 
 class FilterPool:

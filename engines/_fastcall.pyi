@@ -164,7 +164,6 @@ def use_wasmtime(
 ) -> None: ...
 def use_wasm3(
     call: int,
-    get_results: int,
     clear_backtrace: int,
     raised: int,
     measure: Callable[[], int],

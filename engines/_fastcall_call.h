@@ -43,7 +43,7 @@ static int call_begin(Call *self) {
         return -1;
     }
     PyObject *const *args = &PyTuple_GET_ITEM(self->args, 0);
-    if (export_take(export, args, PyTuple_GET_SIZE(self->args), self->values + 1) < 0)
+    if (export_take(export, args, PyTuple_GET_SIZE(self->args), self->values + 1, VAL_STRIDE) < 0)
         return -1;
     for (Py_ssize_t i = 0; i < in; i++)
         self->values[VAL_STRIDE * i] = (uint64_t)(strchr("ilfdv", params[i]) - "ilfdv");
@@ -83,7 +83,8 @@ static PySendResult call_run(Call *self, PyObject **result) {
         wasmtime_failed(export, error, trap);
         return PYGEN_ERROR;
     }
-    *result = export_give(export, self->values + 1 + VAL_STRIDE * PyBytes_GET_SIZE(export->sig.params));
+    *result = export_give(export, self->values + 1 + VAL_STRIDE * PyBytes_GET_SIZE(export->sig.params),
+                          VAL_STRIDE);
     return *result == NULL ? PYGEN_ERROR : PYGEN_RETURN;
 }
 
@@ -127,7 +128,7 @@ static PySendResult call_advance(Call *self, PyObject *sent, PyObject **result) 
     }
     PySendResult got = PYGEN_ERROR;
     Py_INCREF(self);
-    if (gate_enter(promises->gate) == 0) {
+    if (gate_enter(promises->gate, &this_thread) == 0) {
         if (known || call_begin(self) == 0)
             got = call_run(self, result);
         else
@@ -266,10 +267,9 @@ static PyObject *Promising_new(PyTypeObject *type, PyObject *args, PyObject *Py_
     if (size > (Py_ssize_t)sizeof self->func || !Py_IS_TYPE(read.engine, &Promises_type)) {
         PyErr_SetString(PyExc_ValueError, "not a wasmtime_func_t, or no WasmtimePromises");
         Py_CLEAR(self);
-    } else if (export_set(&self->export, &read, VAL_STRIDE, NULL) < 0) {
+    } else if (export_set(&self->export, &read, promising_call) < 0) {
         Py_CLEAR(self);
     } else {
-        self->export.vectorcall = promising_call;
         memcpy(self->func, func, size);
     }
     return (PyObject *)self;

@@ -9,24 +9,27 @@ typedef struct Export {
     PyObject_HEAD
     vectorcallfunc vectorcall;
     Signature sig;
-    int (*run)(struct Export *self, uint64_t *slots); /* 0, or -1 with an exception */
     size_t values; /* that the slots of a call must hold, at least one */
-    size_t stride; /* slots for a value */
 } Export;
 
-static int export_take(Export *self, PyObject *const *args, Py_ssize_t given, uint64_t *slots) {
+/* How a guest's function is run on slots: 0, or -1 with an exception. */
+typedef int (*ExportRun)(Export *self, uint64_t *slots, ThisThread *thread);
+
+/* Takes the arguments into slots, `stride` of which are one value's. */
+static inline int export_take(Export *self, PyObject *const *args, Py_ssize_t given, uint64_t *slots,
+                              size_t stride) {
     const char *params = PyBytes_AS_STRING(self->sig.params);
     int bad = given != PyBytes_GET_SIZE(self->sig.params);
     if (bad)
         PyErr_SetNone(PyExc_ValueError);
     for (Py_ssize_t i = 0; !bad && i < given; i++)
-        bad = store_value(params[i], args[i], slots + self->stride * i) < 0;
+        bad = store_value(params[i], args[i], slots + stride * i) < 0;
     if (bad)
         refuse_arguments(&self->sig, args, given);
     return bad ? -1 : 0;
 }
 
-static PyObject *export_give(Export *self, const uint64_t *slots) {
+static inline PyObject *export_give(Export *self, const uint64_t *slots, size_t stride) {
     const char *results = PyBytes_AS_STRING(self->sig.results);
     Py_ssize_t returned = PyBytes_GET_SIZE(self->sig.results);
     if (returned == 1)
@@ -35,7 +38,7 @@ static PyObject *export_give(Export *self, const uint64_t *slots) {
         Py_RETURN_NONE;
     PyObject *answer = PyTuple_New(returned);
     for (Py_ssize_t i = 0; answer != NULL && i < returned; i++) {
-        PyObject *value = load_value(results[i], slots + self->stride * i);
+        PyObject *value = load_value(results[i], slots + stride * i);
         if (value == NULL)
             Py_CLEAR(answer);
         else
@@ -44,29 +47,34 @@ static PyObject *export_give(Export *self, const uint64_t *slots) {
     return answer;
 }
 
-/* Whether a call may begin: no names, and through the gate. */
-static int export_enter(Signature *of, int names) {
-    if (names) {
-        PyErr_Format(PyExc_TypeError, "%U takes no keyword arguments", of->name);
-        return -1;
-    }
-    return gate_enter(of->gate);
+static RARE int refuse_names(Signature *of) {
+    PyErr_Format(PyExc_TypeError, "%U takes no keyword arguments", of->name);
+    return -1;
 }
 
-static PyObject *export_call(PyObject *callable, PyObject *const *args, size_t flags, PyObject *names) {
+/* Whether a call may begin: no names, and through the gate. */
+static inline int export_enter(Signature *of, int names, ThisThread *thread) {
+    return names ? refuse_names(of) : gate_enter(of->gate, thread);
+}
+
+/* A call, which each engine makes its own of: with `run` and `stride` known it is one function. */
+static inline __attribute__((always_inline)) PyObject *
+export_call(PyObject *callable, PyObject *const *args, size_t flags, PyObject *names, ExportRun run,
+            size_t stride) {
     Export *self = (Export *)callable;
-    if (export_enter(&self->sig, names != NULL && PyTuple_GET_SIZE(names)) < 0)
+    ThisThread *thread = &this_thread;
+    if (export_enter(&self->sig, names != NULL && PyTuple_GET_SIZE(names), thread) < 0)
         return NULL;
     uint64_t few[2 * FEW], *slots = few;
     PyObject *answer = NULL;
     Py_INCREF(self);
     if (self->values > FEW)
-        slots = PyMem_Malloc(8 * self->stride * self->values);
+        slots = PyMem_Malloc(8 * stride * self->values);
     if (slots == NULL)
         PyErr_NoMemory();
-    else if (export_take(self, args, PyVectorcall_NARGS(flags), slots) == 0 &&
-             self->run(self, slots) == 0)
-        answer = export_give(self, slots);
+    else if (export_take(self, args, PyVectorcall_NARGS(flags), slots, stride) == 0 &&
+             run(self, slots, thread) == 0)
+        answer = export_give(self, slots, stride);
     if (slots != few)
         PyMem_Free(slots);
     gate_leave(self->sig.gate);
@@ -96,14 +104,11 @@ static void export_failed(PyObject *answer) {
 }
 
 /* Sets up what `tp_alloc` made of a subtype; 0, or -1 with an exception. */
-static int export_set(Export *self, const Signature *read, size_t stride,
-                      int (*run)(Export *, uint64_t *)) {
+static int export_set(Export *self, const Signature *read, vectorcallfunc call) {
     if (signature_set(&self->sig, read) < 0)
         return -1;
     Py_ssize_t in = PyBytes_GET_SIZE(read->params), out = PyBytes_GET_SIZE(read->results);
-    self->vectorcall = export_call;
-    self->run = run;
-    self->stride = stride;
+    self->vectorcall = call;
     self->values = in > out ? in : out > 0 ? out : 1;
     return 0;
 }

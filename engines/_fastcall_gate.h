@@ -5,6 +5,7 @@
 #define ANYWASM_FASTCALL_GATE_H
 
 #include "../core/_slots.h"
+#include "_fastcall_thread.h"
 #include <structmember.h>
 #include <time.h>
 
@@ -18,15 +19,14 @@ static struct {
 
 typedef struct {
     PyObject_HEAD
-    unsigned long owner; /* all of it is guarded by the GIL */
+    ThisThread *owner; /* all of it is guarded by the GIL */
     size_t depth;
 } LockObject;
 
-static int lock_acquire(LockObject *lock) {
-    unsigned long me = PyThread_get_thread_ident();
-    if (lock->depth && lock->owner != me)
+static inline int lock_acquire(LockObject *lock, ThisThread *thread) {
+    if (lock->depth && lock->owner != thread)
         return 0;
-    lock->owner = me;
+    lock->owner = thread;
     lock->depth++;
     return 1;
 }
@@ -36,17 +36,17 @@ static PyObject *Lock_acquire(PyObject *self, PyObject *blocking) {
         PyErr_SetString(PyExc_ValueError, "this lock does not wait: call acquire(False)");
         return NULL;
     }
-    return PyBool_FromLong(lock_acquire((LockObject *)self));
+    return PyBool_FromLong(lock_acquire((LockObject *)self, &this_thread));
 }
 
 static PyObject *Lock_is_owned(PyObject *self, PyObject *Py_UNUSED(ignored)) {
     LockObject *lock = (LockObject *)self;
-    return PyBool_FromLong(lock->depth && lock->owner == PyThread_get_thread_ident());
+    return PyBool_FromLong(lock->depth && lock->owner == &this_thread);
 }
 
 static PyObject *Lock_release(PyObject *self, PyObject *Py_UNUSED(ignored)) {
     LockObject *lock = (LockObject *)self;
-    if (!lock->depth || lock->owner != PyThread_get_thread_ident()) {
+    if (!lock->depth || lock->owner != &this_thread) {
         PyErr_SetString(PyExc_RuntimeError, "cannot release un-acquired lock");
         return NULL;
     }
@@ -105,56 +105,60 @@ static int gate_is_overdue(PyObject *gate) {
     return read_clock(CLOCK_MONOTONIC) >= end; /* time.monotonic reads the same */
 }
 
-static void gate_leave(PyObject *gate) {
+static inline void gate_leave(PyObject *gate) {
     ((LockObject *)slot_at(gate, gate_at.lock))->depth--;
 }
 
 /* Whether the instance is bound to no thread, or to this one. 0 also where that cannot be told
  * cheaply; `check` knows then. */
-static int gate_is_home(PyObject *gate) {
-    static _Thread_local uint64_t known;    /* an operating system's thread may be several of Python's */
-    static _Thread_local PyObject *my_token; /* borrowed from the thread of that id */
+static int gate_is_home(PyObject *gate, ThisThread *thread) {
     PyObject *home = slot_at(gate, gate_at.home);
     if (home == Py_None)
         return 1;
     uint64_t id = PyThreadState_GetID(PyThreadState_Get());
-    if (known != id || my_token == NULL) {
+    if (thread->python_id != id || thread->my_token == NULL) {
         PyObject *token = PyObject_GetAttrString(gate_thread, "token");
         if (token == NULL) {
             PyErr_Clear();
             return 0;
         }
         Py_DECREF(token);
-        my_token = token;
-        known = id;
+        thread->my_token = token;
+        thread->python_id = id;
     }
-    return home == my_token;
+    return home == thread->my_token;
 }
 
-/* As a wrapper of anywasm.core.marshal enters: the lock first, then what `alert` is about. Nothing
- * is held when it returns -1, with an exception. */
-static int gate_enter(PyObject *gate) {
-    PyObject *answer;
-    if (!lock_acquire((LockObject *)slot_at(gate, gate_at.lock))) {
-        answer = PyObject_CallMethod(gate, "refuse", NULL);
-        Py_XDECREF(answer);
-        return -1;
-    }
-    if (slot_at(gate, gate_at.alert) == Py_False)
-        return 0;
+/* Another thread has the instance. */
+static RARE int gate_refuse(PyObject *gate) {
+    PyObject *answer = PyObject_CallMethod(gate, "refuse", NULL);
+    Py_XDECREF(answer);
+    return -1;
+}
+
+/* What `alert` is about. The lock is taken, and given back when this returns -1. */
+static RARE int gate_check(PyObject *gate, ThisThread *thread) {
     if (slot_at(gate, gate_at.closed) == Py_False &&
-        slot_at(gate, gate_at.suspended) == Py_False && gate_is_home(gate)) {
+        slot_at(gate, gate_at.suspended) == Py_False && gate_is_home(gate, thread)) {
         int overdue = gate_is_overdue(gate);
         if (overdue == 0)
             return 0;
     }
-    answer = PyErr_Occurred() ? NULL : PyObject_CallMethod(gate, "check", NULL);
+    PyObject *answer = PyErr_Occurred() ? NULL : PyObject_CallMethod(gate, "check", NULL);
     if (answer == NULL) {
         gate_leave(gate);
         return -1;
     }
     Py_DECREF(answer);
     return 0;
+}
+
+/* As a wrapper of anywasm.core.marshal enters: the lock first, then what `alert` is about. Nothing
+ * is held when it returns -1, with an exception. */
+static inline int gate_enter(PyObject *gate, ThisThread *thread) {
+    if (!lock_acquire((LockObject *)slot_at(gate, gate_at.lock), thread))
+        return gate_refuse(gate);
+    return slot_at(gate, gate_at.alert) == Py_False ? 0 : gate_check(gate, thread);
 }
 
 /* The exception that is set, taken from there. */

@@ -99,9 +99,9 @@ static void promises_drop(Promises *self) {
     void *future = self->future;
     self->owner = NULL;
     self->future = NULL;
-    PyThreadState *outer = guest_entered();
+    PyThreadState *outer = guest_entered(&this_thread);
     wasmtime.future_delete(future);
-    guest_left(outer);
+    guest_left(&this_thread, outer);
     if (self->error != NULL)
         wasmtime.error_delete(self->error);
     if (self->trap != NULL)
@@ -271,14 +271,10 @@ static int suspending_advance(Suspending *self, PyObject *host, uint64_t *slots)
     return 0;
 }
 
-static int suspending_run(Suspending *self, uint64_t *slots) {
+static int suspending_run(Suspending *self, uint64_t *slots, ThisThread *thread) {
     Signature *of = &self->host.sig;
-    if (!wasmtime_measured())
+    if (!wasmtime_has_room(thread))
         return -1;
-    if ((uintptr_t)__builtin_frame_address(0) < wasmtime_floor) {
-        Py_XDECREF(PyObject_CallNoArgs(wasmtime.too_deep));
-        return -1;
-    }
     if (self->goes_on) {
         Promises *promises = (Promises *)of->engine;
         PyObject *host = promises->host;
@@ -297,15 +293,16 @@ static int suspending_run(Suspending *self, uint64_t *slots) {
 static void *suspending_callback(void *environment, void *Py_UNUSED(caller), uint64_t *slots,
                                  size_t Py_UNUSED(count)) {
     void *trap = NULL;
-    HostThread thread = host_entered();
+    ThisThread *thread = &this_thread;
+    HostThread entered = host_entered(thread);
     Suspending *self = environment;
     Py_INCREF(self);
-    if (suspending_run(self, slots) < 0) {
+    if (suspending_run(self, slots, thread) < 0) {
         gate_keep_exception(self->host.sig.gate);
         trap = wasmtime.trap_new(WASMTIME_END, sizeof WASMTIME_END - 1);
     }
     Py_DECREF(self);
-    host_left(thread);
+    host_left(thread, entered);
     return trap;
 }
 

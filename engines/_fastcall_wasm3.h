@@ -6,12 +6,10 @@
 #include "_fastcall_export.h"
 #include "_fastcall_host.h"
 #include "_fastcall_memory.h"
-#include "_fastcall_thread.h"
 
 /* wasm3.h's, without its types. */
 static struct {
     const void *(*call)(void *function, uint32_t count, const void **arguments);
-    const void *(*get_results)(void *function, uint32_t count, const void **results);
     void (*clear_backtrace)(void *runtime);
     const void *raised; /* what a host function answers that raised */
     PyObject *measure;  /* () -> the lowest address of the thread's stack */
@@ -21,11 +19,8 @@ static struct {
 /* 64-bit slots for a value. A host function's results precede its arguments. */
 #define WASM3_STRIDE 1
 
-/* The thread's `measure()`, 0 before it was taken. */
-static _Thread_local uintptr_t wasm3_low;
-
-static int wasm3_measured(void) {
-    return wasm3_low || (wasm3_low = ask_address(wasm3.measure));
+static inline int wasm3_measured(ThisThread *thread) {
+    return thread->wasm3_low || (thread->wasm3_low = ask_address(wasm3.measure));
 }
 
 /* What the calls of one instance share. */
@@ -106,40 +101,54 @@ typedef struct {
     void *function;
 } Wasm3Export;
 
-static const void *wasm3_enter(Wasm3Export *self, uint64_t *slots, const void **at) {
-    uint32_t in = (uint32_t)PyBytes_GET_SIZE(self->export.sig.params);
-    uint32_t out = (uint32_t)PyBytes_GET_SIZE(self->export.sig.results);
-    for (size_t i = 0; i < self->export.values; i++)
+static inline const void *wasm3_enter(Wasm3Export *self, uint64_t *slots, const void **at,
+                                      ThisThread *thread) {
+    Py_ssize_t in = PyBytes_GET_SIZE(self->export.sig.params);
+    Py_ssize_t out = PyBytes_GET_SIZE(self->export.sig.results);
+    for (Py_ssize_t i = 0; i < in; i++)
         at[i] = slots + i;
     Wasm3Machine *machine = (Wasm3Machine *)self->export.sig.engine;
     wasm3_note_memory(machine);
-    PyThreadState *outer = guest_entered();
-    const void *failed = wasm3.call(self->function, in, at);
-    guest_left(outer);
+    PyThreadState *outer = guest_entered(thread);
+    const void *failed = wasm3.call(self->function, (uint32_t)in, at);
+    guest_left(thread, outer);
     wasm3_check_memory(machine);
-    return failed == NULL && out ? wasm3.get_results(self->function, out, at) : failed;
+    /* As m3_GetResults, which would look whether it is this function that was called last. They are
+     * copied before anything is made of them: that may run Python code, which may call the guest. */
+    const uint64_t *results = (const uint64_t *)(uintptr_t)machine->fields->stack;
+    for (Py_ssize_t i = 0; failed == NULL && i < out; i++)
+        slots[i] = results[i];
+    return failed;
 }
 
-static int wasm3_run(Export *export, uint64_t *slots) {
+static RARE void wasm3_failed(Export *export, const void *failed) {
+    if (failed == wasm3.raised && export_raise_pending(export))
+        wasm3.clear_backtrace(((Wasm3Machine *)export->sig.engine)->runtime);
+    else
+        export_failed(PyObject_CallFunction(export->sig.target, "K",
+                                            (unsigned long long)(uintptr_t)failed));
+}
+
+static inline int wasm3_run(Export *export, uint64_t *slots, ThisThread *thread) {
     Wasm3Export *self = (Wasm3Export *)export;
-    if (!wasm3_measured())
+    if (!wasm3_measured(thread))
         return -1;
     const void *few[FEW], **at = few;
     if (export->values > FEW && (at = PyMem_New(const void *, export->values)) == NULL) {
         PyErr_NoMemory();
         return -1;
     }
-    const void *failed = wasm3_enter(self, slots, at);
+    const void *failed = wasm3_enter(self, slots, at, thread);
     if (at != few)
         PyMem_Free(at);
     if (failed == NULL)
         return 0;
-    if (failed == wasm3.raised && export_raise_pending(export))
-        wasm3.clear_backtrace(((Wasm3Machine *)export->sig.engine)->runtime);
-    else
-        export_failed(PyObject_CallFunction(export->sig.target, "K",
-                                            (unsigned long long)(uintptr_t)failed));
+    wasm3_failed(export, failed);
     return -1;
+}
+
+static PyObject *wasm3_call(PyObject *callable, PyObject *const *args, size_t flags, PyObject *names) {
+    return export_call(callable, args, flags, names, wasm3_run, WASM3_STRIDE);
 }
 
 static PyObject *Wasm3Export_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs)) {
@@ -152,7 +161,7 @@ static PyObject *Wasm3Export_new(PyTypeObject *type, PyObject *args, PyObject *P
         PyErr_Format(PyExc_TypeError, "%R is no Wasm3Machine", read.engine);
     else
         self = (Wasm3Export *)type->tp_alloc(type, 0);
-    if (self != NULL && export_set(&self->export, &read, WASM3_STRIDE, wasm3_run) < 0)
+    if (self != NULL && export_set(&self->export, &read, wasm3_call) < 0)
         Py_CLEAR(self);
     if (self != NULL)
         self->function = (void *)(uintptr_t)function;
@@ -171,13 +180,14 @@ static PyTypeObject Wasm3Export_type = {
 
 /* --- host functions ---------------------------------------------------------------------------- */
 
-static int wasm3_host_run(Signature *of, uint64_t *slots, uintptr_t depth) {
+static inline int wasm3_host_run(Signature *of, uint64_t *slots, uintptr_t depth,
+                                 ThisThread *thread) {
     Wasm3Machine *machine = (Wasm3Machine *)of->engine;
-    if (!wasm3_measured())
+    if (!wasm3_measured(thread))
         return -1;
     /* Below this the native stack would not do for the rest of wasm3's, and the reserve. */
     uintptr_t rest = machine->end - (uintptr_t)slots;
-    if (depth < wasm3_low + machine->reserve + rest * machine->ratio) {
+    if (depth < thread->wasm3_low + machine->reserve + rest * machine->ratio) {
         Py_XDECREF(PyObject_CallNoArgs(wasm3.too_deep));
         return -1;
     }
@@ -188,31 +198,30 @@ static int wasm3_host_run(Signature *of, uint64_t *slots, uintptr_t depth) {
 static const void *wasm3_callback(void *Py_UNUSED(runtime), void **context, uint64_t *slots,
                                   void *Py_UNUSED(memory)) {
     const void *failed = NULL;
-    HostThread thread = host_entered();
+    ThisThread *thread = &this_thread;
+    HostThread entered = host_entered(thread);
     Host *self = context[0];
     Wasm3Machine *machine = (Wasm3Machine *)self->sig.engine;
     Py_INCREF(self);
     wasm3_check_memory(machine);
-    if (wasm3_host_run(&self->sig, slots, (uintptr_t)context) < 0) {
+    if (wasm3_host_run(&self->sig, slots, (uintptr_t)context, thread) < 0) {
         gate_keep_exception(self->sig.gate);
         failed = wasm3.raised;
     }
     wasm3_note_memory(machine);
     Py_DECREF(self);
-    host_left(thread);
+    host_left(thread, entered);
     return failed;
 }
 
 static PyObject *use_wasm3(PyObject *Py_UNUSED(module), PyObject *args) {
-    unsigned long long call, get_results, clear_backtrace, raised;
+    unsigned long long call, clear_backtrace, raised;
     PyObject *measure, *too_deep;
-    if (!PyArg_ParseTuple(args, "KKKKOO", &call, &get_results, &clear_backtrace, &raised, &measure,
-                          &too_deep))
+    if (!PyArg_ParseTuple(args, "KKKOO", &call, &clear_backtrace, &raised, &measure, &too_deep))
         return NULL;
     Py_INCREF(measure);
     Py_INCREF(too_deep);
     wasm3.call = (const void *(*)(void *, uint32_t, const void **))(uintptr_t)call;
-    wasm3.get_results = (const void *(*)(void *, uint32_t, const void **))(uintptr_t)get_results;
     wasm3.clear_backtrace = (void (*)(void *))(uintptr_t)clear_backtrace;
     wasm3.raised = (const void *)(uintptr_t)raised;
     Py_XSETREF(wasm3.measure, measure);

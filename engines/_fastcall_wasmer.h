@@ -127,7 +127,7 @@ static PyObject *wasmer_run(Export *self, PyObject *args) {
 
 static PyObject *wasmer_call(PyObject *callable, PyObject *args, PyObject *names) {
     Export *self = (Export *)callable;
-    if (export_enter(&self->sig, names != NULL && PyDict_GET_SIZE(names)) < 0)
+    if (export_enter(&self->sig, names != NULL && PyDict_GET_SIZE(names), &this_thread) < 0)
         return NULL;
     Py_INCREF(self);
     PyObject *answer = wasmer_run(self, args);

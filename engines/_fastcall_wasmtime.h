@@ -5,7 +5,6 @@
 
 #include "_fastcall_export.h"
 #include "_fastcall_host.h"
-#include "_fastcall_thread.h"
 
 #include <stdbool.h>
 
@@ -29,17 +28,14 @@ static const char WASMTIME_END[] = "ended by the host";
 /* 64-bit slots for a value. */
 #define WASMTIME_STRIDE 2
 
-/* The thread's `measure()`, or what takes its place on a guest's own stack; 0 before it was taken. */
-static _Thread_local uintptr_t wasmtime_floor;
-static _Thread_local int wasmtime_on_fiber;
-
-static int wasmtime_measured(void) {
-    if (wasmtime_floor)
+/* The thread's floor is `measure()`, or what takes its place on a guest's own stack. */
+static inline int wasmtime_measured(ThisThread *thread) {
+    if (thread->wasmtime_floor)
         return 1;
-    wasmtime_floor = wasmtime_on_fiber
-                         ? (uintptr_t)__builtin_frame_address(0) - wasmtime.fiber_room
-                         : ask_address(wasmtime.measure);
-    return wasmtime_floor != 0;
+    thread->wasmtime_floor = thread->wasmtime_on_fiber
+                                 ? (uintptr_t)__builtin_frame_address(0) - wasmtime.fiber_room
+                                 : ask_address(wasmtime.measure);
+    return thread->wasmtime_floor != 0;
 }
 
 typedef struct {
@@ -49,7 +45,7 @@ typedef struct {
 } WasmtimeExport;
 
 /* Raises what ended a call, of which wasmtime left one or the other. */
-static void wasmtime_failed(Export *export, void *error, void *trap) {
+static RARE void wasmtime_failed(Export *export, void *error, void *trap) {
     if (export_raise_pending(export)) {
         if (error != NULL)
             wasmtime.error_delete(error);
@@ -62,18 +58,23 @@ static void wasmtime_failed(Export *export, void *error, void *trap) {
     }
 }
 
-static int wasmtime_run(Export *export, uint64_t *slots) {
+static inline int wasmtime_run(Export *export, uint64_t *slots, ThisThread *thread) {
     WasmtimeExport *self = (WasmtimeExport *)export;
-    if (!wasmtime_measured())
+    if (!wasmtime_measured(thread))
         return -1;
     void *trap = NULL;
-    PyThreadState *outer = guest_entered();
+    PyThreadState *outer = guest_entered(thread);
     void *error = wasmtime.call(self->context, self->func, slots, export->values, &trap);
-    guest_left(outer);
+    guest_left(thread, outer);
     if (error == NULL && trap == NULL)
         return 0;
     wasmtime_failed(export, error, trap);
     return -1;
+}
+
+static PyObject *wasmtime_call(PyObject *callable, PyObject *const *args, size_t flags,
+                               PyObject *names) {
+    return export_call(callable, args, flags, names, wasmtime_run, WASMTIME_STRIDE);
 }
 
 static PyObject *WasmtimeExport_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs)) {
@@ -89,7 +90,7 @@ static PyObject *WasmtimeExport_new(PyTypeObject *type, PyObject *args, PyObject
     if (size > (Py_ssize_t)sizeof self->func) {
         PyErr_SetString(PyExc_ValueError, "a wasmtime_func_t is smaller");
         Py_CLEAR(self);
-    } else if (export_set(&self->export, &read, WASMTIME_STRIDE, wasmtime_run) < 0) {
+    } else if (export_set(&self->export, &read, wasmtime_call) < 0) {
         Py_CLEAR(self);
     } else {
         self->context = (void *)(uintptr_t)context;
@@ -108,44 +109,46 @@ static PyTypeObject WasmtimeExport_type = {
     .tp_new = WasmtimeExport_new,
 };
 
-static int wasmtime_host_run(Signature *of, uint64_t *slots) {
-    if (!wasmtime_measured())
-        return -1;
-    if ((uintptr_t)__builtin_frame_address(0) < wasmtime_floor) {
-        Py_XDECREF(PyObject_CallNoArgs(wasmtime.too_deep));
-        return -1;
-    }
-    return host_run(of, slots, slots, WASMTIME_STRIDE);
+/* Whether a host function may run as deep as this is called; an exception says why not. */
+static inline int wasmtime_has_room(ThisThread *thread) {
+    if (!wasmtime_measured(thread))
+        return 0;
+    if ((uintptr_t)__builtin_frame_address(0) >= thread->wasmtime_floor)
+        return 1;
+    Py_XDECREF(PyObject_CallNoArgs(wasmtime.too_deep));
+    return 0;
 }
 
 /* A wasmtime_func_unchecked_callback_t, whose environment is a Host. */
 static void *wasmtime_callback(void *environment, void *Py_UNUSED(caller), uint64_t *slots,
                                size_t Py_UNUSED(count)) {
     void *trap = NULL;
-    HostThread thread = host_entered();
+    ThisThread *thread = &this_thread;
+    HostThread entered = host_entered(thread);
     Host *self = environment;
     Py_INCREF(self);
-    if (wasmtime_host_run(&self->sig, slots) < 0) {
+    if (!wasmtime_has_room(thread) || host_run(&self->sig, slots, slots, WASMTIME_STRIDE) < 0) {
         gate_keep_exception(self->sig.gate);
         trap = wasmtime.trap_new(WASMTIME_END, sizeof WASMTIME_END - 1);
     }
     Py_DECREF(self);
-    host_left(thread);
+    host_left(thread, entered);
     return trap;
 }
 
 /* Runs a call on its own stack, whose floor was found before, or is 0; whether it is at its end. */
 static int wasmtime_poll(void *future, uintptr_t *floor) {
-    uintptr_t outer_floor = wasmtime_floor;
-    int outer_on_fiber = wasmtime_on_fiber;
-    wasmtime_floor = *floor;
-    wasmtime_on_fiber = 1;
-    PyThreadState *outer = guest_entered();
+    ThisThread *thread = &this_thread;
+    uintptr_t outer_floor = thread->wasmtime_floor;
+    int outer_on_fiber = thread->wasmtime_on_fiber;
+    thread->wasmtime_floor = *floor;
+    thread->wasmtime_on_fiber = 1;
+    PyThreadState *outer = guest_entered(thread);
     bool done = wasmtime.poll(future);
-    guest_left(outer);
-    *floor = wasmtime_floor;
-    wasmtime_floor = outer_floor;
-    wasmtime_on_fiber = outer_on_fiber;
+    guest_left(thread, outer);
+    *floor = thread->wasmtime_floor;
+    thread->wasmtime_floor = outer_floor;
+    thread->wasmtime_on_fiber = outer_on_fiber;
     return done;
 }
 

@@ -91,7 +91,6 @@ class Stack:
         if ENABLED:
             native.use_wasm3(
                 library.address("m3_Call"),
-                library.address("m3_GetResults"),
                 library.address("ClearBacktrace"),
                 _RAISED_AT,
                 self.low,

@@ -6,6 +6,9 @@
 
 #include <Python.h>
 #include <string.h>
+#if PY_VERSION_HEX < 0x030B0000
+#include <longintrepr.h>
+#endif
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "slots are copied as they are, which takes a little-endian machine"
@@ -13,7 +16,24 @@
 
 static PyObject *bad_arguments, *bad_result; /* of anywasm.core.marshal */
 
-static PyObject *load_value(char type, const uint64_t *slot) {
+/* Whether it is an int of one digit, as most are; those are read without a call. */
+static inline int read_digit(PyObject *value, long long *number) {
+    if (!PyLong_CheckExact(value))
+        return 0;
+#if PY_VERSION_HEX >= 0x030C0000
+    if (!PyUnstable_Long_IsCompact((PyLongObject *)value))
+        return 0;
+    *number = PyUnstable_Long_CompactValue((PyLongObject *)value);
+#else
+    Py_ssize_t digits = Py_SIZE(value); /* negative for numbers that are */
+    if (digits < -1 || digits > 1)
+        return 0;
+    *number = digits * (long long)((PyLongObject *)value)->ob_digit[0];
+#endif
+    return 1;
+}
+
+static inline PyObject *load_value(char type, const uint64_t *slot) {
     float single;
     double number;
     switch (type) {
@@ -65,8 +85,7 @@ static int store_vector(PyObject *value, uint64_t *slot) {
     return status;
 }
 
-/* 0, or -1 with a TypeError, ValueError or OverflowError, or what the value's own code raised. */
-static int store_value(char type, PyObject *value, uint64_t *slot) {
+static int store_other(char type, PyObject *value, uint64_t *slot) {
     if (type == 'i' || type == 'l') {
         if (PyLong_Check(value))
             return store_int(type, value, slot);
@@ -90,6 +109,20 @@ static int store_value(char type, PyObject *value, uint64_t *slot) {
         memcpy(slot, &single, sizeof single);
     }
     return 0;
+}
+
+/* 0, or -1 with a TypeError, ValueError or OverflowError, or what the value's own code raised. */
+static inline int store_value(char type, PyObject *value, uint64_t *slot) {
+    long long number;
+    if ((type == 'i' || type == 'l') && read_digit(value, &number)) { /* of 30 bits and a sign */
+        *slot = type == 'i' ? (uint32_t)number : (uint64_t)number;
+        return 0;
+    }
+    if (type == 'd' && PyFloat_CheckExact(value)) {
+        memcpy(slot, &((PyFloatObject *)value)->ob_fval, sizeof *slot);
+        return 0;
+    }
+    return store_other(type, value, slot);
 }
 
 /* Raises `make(name, type, values)`, in place (`from None`) of the error that is set, if there is

@@ -27,7 +27,7 @@ from anywasm.core.marshal.slots import (
     slot_export_bits,
     slot_host,
 )
-from anywasm.core.marshal.values import value_export, value_host
+from anywasm.core.marshal.values import checked_export, value_export, value_host
 
 __all__ = [
     "BYTE_WIDTHS",
@@ -40,6 +40,7 @@ __all__ = [
     "bits_type",
     "check_bits",
     "check_value",
+    "checked_export",
     "refusal",
     "slot_export",
     "slot_export_bits",

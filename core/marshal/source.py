@@ -53,9 +53,19 @@ def build(lines: Sequence[str], title: str) -> Callable[..., Any]:
 
 
 def call_wrapper(
-    params: Sequence[str], store: Sequence[str], body: Sequence[str], head: str
+    params: Sequence[str] | None, store: Sequence[str], body: Sequence[str], head: str
 ) -> list[str]:
-    """An export's wrapper: through the gate, arguments stored, the body, and out again."""
+    """An export's wrapper: through the gate, arguments stored, the body, and out again.
+
+    Without `params` the body looks at `args` itself.
+    """
+    taken = [
+        "try:",
+        f"    {as_tuple(params) if params else '()'} = args",
+        *indent(store, 1),
+        "except (TypeError, ValueError, OverflowError):",
+        "    raise bad_arguments(name, type, args) from None",
+    ]
     return [
         head,
         "    acquire, release = gate.acquire, gate.release",
@@ -64,11 +74,7 @@ def call_wrapper(
         "        try:",
         # Only now: before, another thread could close the instance after the look at it.
         "            if gate.alert: gate.check()",
-        "            try:",
-        f"                {as_tuple(params) if params else '()'} = args",
-        *indent(store, 4),
-        "            except (TypeError, ValueError, OverflowError):",
-        "                raise bad_arguments(name, type, args) from None",
+        *indent([] if params is None else taken, 3),
         *indent(body, 3),
         "        finally:",
         "            release()",

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, NoReturn
 
 from anywasm.core.errors import UnsupportedError
 from anywasm.core.gate import CallGate
-from anywasm.core.marshal.rules import FLOATS, MASKS, RANGES, refusal, unsupported
+from anywasm.core.marshal.rules import (
+    FLOATS,
+    MASKS,
+    RANGES,
+    bad_arguments,
+    refusal,
+    unsupported,
+)
 from anywasm.core.marshal.source import as_tuple, build, call_wrapper, indent, range_check
 from anywasm.core.types import FuncType, ValueType
 
+#: What a value that does not fit raises.
+_REFUSALS = (TypeError, ValueError, OverflowError)
 _SIGNED = {
     ValueType.I32: "(({0} + 0x80000000) & 0xFFFFFFFF) - 0x80000000",
     ValueType.I64: "(({0} + 0x8000000000000000) & 0xFFFFFFFFFFFFFFFF) - 0x8000000000000000",
@@ -27,7 +36,12 @@ def _normal(name: str, type: ValueType, signed: bool) -> list[str]:
     if type not in RANGES:
         return []  # a reference, which the binding judges
     convert = _SIGNED[type].format(name) if signed else f"{name} & {MASKS[type]}"
-    return [range_check(name, type), f"{name} = {convert}"]
+    # What nothing changes, as is most, is only compared.
+    low, high = RANGES[type][0] if signed else 0, RANGES[type][1] >> signed
+    return [
+        f"if {name}.__class__ is not int or not {low} <= {name} <= {high}:",
+        *indent([range_check(name, type), f"{name} = {convert}"], 1),
+    ]
 
 
 def _unsigned(name: str, type: ValueType) -> str:
@@ -80,6 +94,88 @@ def value_export(
     if reason is not None:
         return refusal(name, reason)
     return _value_export(type, signed)(gate, invoke, name, type)  # type: ignore[no-any-return]
+
+
+@cache
+def _arguments(type: FuncType) -> Callable[..., tuple[Any, ...]]:
+    params = [f"a{i}" for i in range(len(type.params))]
+    lines = [
+        "def make():",
+        "    def arguments(args):",
+        f"        {as_tuple(params)} = args",
+        *indent([line for n, t in zip(params, type.params) for line in _normal(n, t, True)], 2),
+        f"        return {as_tuple(params)}",
+        "    return arguments",
+    ]
+    return build(lines, f"arguments {type}")()  # type: ignore[no-any-return]
+
+
+@cache
+def _checked_export(type: FuncType) -> Callable[..., Any]:
+    params = [f"a{i}" for i in range(len(type.params))]
+    results = [f"r{i}" for i in range(len(type.results))]
+    unsigned = [
+        f"{n} if {n} >= 0 else {_unsigned(n, t)}" if t in RANGES else n
+        for n, t in zip(results, type.results)
+    ]
+    took = "_" if not results else "r0" if len(results) == 1 else as_tuple(results)
+    body = [
+        "try:",
+        f"    {as_tuple(params)} = args",
+        f"    {took} = invoke(*args)",
+        "except BaseException as error:",
+        f"    {took} = again(error, invoke, args)",
+    ]
+    if results:
+        body.append(f"return {unsigned[0] if len(results) == 1 else as_tuple(unsigned)}")
+    lines = call_wrapper(None, [], body, "def make(gate, invoke, again):")
+    forget = ["def forget():", "    nonlocal invoke", "    invoke = None"]
+    return build([*lines[:-1], *indent(forget, 1), "    return call, forget"], f"export {type}")
+
+
+def checked_export(
+    name: str,
+    type: FuncType,
+    gate: CallGate,
+    invoke: Callable[..., Any],
+    fail: Callable[[BaseException], NoReturn],
+) -> tuple[Callable[..., Any], Callable[[], None]]:
+    """As `value_export`, for a binding that looks at numbers itself.
+
+    It may refuse what is right, which is converted then; but it takes nothing that is wrong, apart
+    from a wrong count.
+
+    Args:
+        name: The export's name, for messages.
+        type: Its type, of numbers alone.
+        gate: The instance's gate, passed around each call.
+        invoke: The binding's function: takes ints of either signedness and floats, returns signed
+            ints and floats. Where it refuses them, a TypeError, ValueError or OverflowError is
+            raised in its caller; those of host functions come with these functions' frames.
+        fail: Raises what the exception that ended a call stands for.
+
+    Returns:
+        The callable, and what makes it let go of `invoke`, once the gate is shut.
+    """
+    arguments = _arguments(type)
+
+    def again(error: BaseException, invoke: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        try:
+            at = error.__traceback__
+            if error.__class__ in _REFUSALS and (at is None or at.tb_next is None):
+                try:
+                    fit = arguments(args)
+                except _REFUSALS:
+                    raise bad_arguments(name, type, args) from None
+                try:
+                    return invoke(*fit)
+                except BaseException as second:
+                    error = second
+            fail(error)
+        finally:
+            del error, at  # whose frames hold this one
+
+    return _checked_export(type)(gate, invoke, again)  # type: ignore[no-any-return]
 
 
 @cache

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from anywasm.core.gate import CallGate
-from anywasm.core.marshal import value_export, value_host
+from anywasm.core.marshal import checked_export, value_export, value_host
 from anywasm.core.types import NUMERIC, FuncType, ValueType
 from anywasm.engines.fastcall import native as fastcall
 from anywasm.engines.fastcall import signature
@@ -36,19 +36,23 @@ def bind_export(
         at_close: Gets what lets go of `native`, which holds the instance with all its host
             functions; and those mostly hold the export, a circle that no garbage collector sees.
     """
+
+    def fail(error: BaseException) -> NoReturn:
+        mapped = map_exceptions(error, frame)
+        if mapped is error:
+            raise error
+        raise mapped from error
+
     letters = signature(type)
-    if letters is not None and NUMERIC.issuperset(type.params + type.results):
-
-        def fail(error: BaseException) -> NoReturn:
-            mapped = map_exceptions(error, frame)
-            if mapped is error:
-                raise error
-            raise mapped from error
-
+    if NUMERIC.issuperset(type.params + type.results):
         assert native is not None
-        export = fastcall.WasmerExport(native, gate, name, type, *letters, fail)
-        at_close.append(export.forget)
-        return export
+        if letters is not None:
+            export = fastcall.WasmerExport(native, gate, name, type, *letters, fail)
+            at_close.append(export.forget)
+            return export
+        call, let_go = checked_export(name, type, gate, native, fail)
+        at_close.append(let_go)
+        return call
 
     def forget() -> None:
         nonlocal native

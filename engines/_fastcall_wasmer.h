@@ -31,7 +31,7 @@ static PyObject *to_signed(char type, PyObject *value) {
 /* A number of the binding's as callers get it. */
 static PyObject *to_unsigned(char type, PyObject *value) {
     long long number = 0;
-    if (type == 'i' || type == 'l')
+    if ((type == 'i' || type == 'l') && !read_digit(value, &number))
         number = PyLong_AsLongLong(value);
     if (number >= 0) {
         Py_INCREF(value);

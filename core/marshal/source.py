@@ -75,8 +75,8 @@ def call_wrapper(
         "        if not acquire(False): gate.refuse()",
         "        try:",
         # Only now: before, another thread could close the instance after the look at it.
-        # In a thread-bound instance there is always an alert, mostly for nothing: what `check` looks
-        # at is asked here, because one more frame of Python costs more.
+        # A thread-bound instance has always an alert, mostly for nothing: what `check` looks at is
+        # asked here, because one more frame of Python costs more.
         "            if gate.alert and (",
         "                thread.token is not home or gate.expires is not None",
         "                or gate._closed or gate._suspended",

@@ -182,13 +182,13 @@ static int end_stream(Contexts *self, PyObject *stream, PyObject *id) {
     return done > 0 ? finish_stream(self, stream, id) : done;
 }
 
-/* Does the work with a stream, which it keeps alive meanwhile. */
+/* Does the work with a stream, which the caller keeps alive, as all arguments. */
 static int work_on(PyObject *self, PyObject *context,
                    int (*work)(Contexts *, PyObject *, PyObject *)) {
     PyObject *id = slot_at(context, stream_at.id);
-    Py_INCREF(context), Py_INCREF(id);
+    Py_INCREF(id);
     int status = work((Contexts *)self, context, id);
-    Py_DECREF(context), Py_DECREF(id);
+    Py_DECREF(id);
     return status;
 }
 
@@ -201,14 +201,12 @@ static PyObject *status_answer(int status) {
 static PyObject *Contexts_end(PyObject *self, PyObject *context) {
     if (!is_endless(context))
         return contexts_in_python(self, "end", &context, 1, NULL);
-    Py_INCREF(context);
     int status = work_on(self, context, end_stream);
     PyObject *type, *error, *traceback;
     PyErr_Fetch(&type, &error, &traceback);
     Py_INCREF(Py_None);
     slot_set(context, stream_at.driver, Py_None);
     PyErr_Restore(type, error, traceback);
-    Py_DECREF(context);
     return status_answer(status);
 }
 

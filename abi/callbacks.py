@@ -58,6 +58,12 @@ _ANSWERS = frozenset(
 _SHORTER = {"proxy_on_request_headers": 2, "proxy_on_response_headers": 2}
 
 
+#: Those for headers, body and trailers; None for each that is not exported.
+HttpCallbacks = tuple[
+    Callable[..., Any] | None, Callable[..., Any] | None, Callable[..., Any] | None
+]
+
+
 class Callbacks:
     """The guest's callbacks as attributes without their `proxy_` prefix; None where not exported.
 
@@ -89,6 +95,8 @@ class Callbacks:
     on_log: Callable[..., Any] | None
     on_delete: Callable[..., Any] | None
     get_id: Callable[..., Any] | None
+    request: HttpCallbacks
+    response: HttpCallbacks
 
     def __init__(self, instance: Instance, allowed: frozenset[str] | None = None) -> None:
         self._instance = instance

@@ -58,6 +58,10 @@ class Context:
         """The ids of the functions that wait for this one, itself last."""
         return ()
 
+    def upstream_hosts(self) -> bytes | None:
+        """The hosts of the stream's cluster, as pairs (Higress); None where there are none."""
+        return None
+
     def log(self, level: LogLevel, message: str) -> None:
         """Log on behalf of the guest, if the host keeps lines of that level."""
         if level >= self.guest.services.log_level:
@@ -197,6 +201,10 @@ class StreamContext(Context):
     def chain(self) -> tuple[str, ...]:
         """The ids of the functions that wait for this one, itself last."""
         return self._chain
+
+    def upstream_hosts(self) -> bytes | None:
+        """See `StreamDriver.upstream_hosts`."""
+        return None if self.driver is None else self.driver.upstream_hosts()
 
     def inject(self, direction: StreamType, body: bytes, last: bool) -> Status | None:
         """Note a piece of body that goes behind what the guest passes on (Higress).

@@ -128,13 +128,12 @@ class Contexts(_Common):
         self.ending[number] = context
         try:
             if on_done is not None and guest.failed is None:
-                try:
-                    done = guest.call(context, on_done, number)
-                except BaseException:
-                    self.forget(context)
-                    raise
+                done = guest.call(context, on_done, number)
             if done:
                 self.finish(context)
+        except BaseException:
+            self.forget(context)
+            raise
         finally:
             if isinstance(context, StreamContext):
                 context.driver = None

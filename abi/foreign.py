@@ -206,10 +206,7 @@ def _inject(stream_type: StreamType) -> ForeignFunction:
 
 def _upstream_hosts(context: Context, arguments: bytes) -> bytes | Status:
     """Higress: the hosts of the stream's cluster, as pairs of address and metrics."""
-    from anywasm.abi.context import StreamContext
-
-    driver = context.driver if isinstance(context, StreamContext) else None
-    hosts = None if driver is None else driver.upstream_hosts()
+    hosts = context.upstream_hosts()
     return Status.NOT_FOUND if hosts is None else hosts
 
 

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from anywasm.abi.context import RootContext
 from anywasm.abi.guest import Guest
 from anywasm.plugins.home import Home
-
-#: For headers, body and trailers; None for each that the guest has not.
-HttpCallbacks = tuple[
-    Callable[..., Any] | None, Callable[..., Any] | None, Callable[..., Any] | None
-]
 
 
 class Slot:
@@ -53,8 +47,8 @@ class Slot:
         self.guest = guest
         self.root = root
         self.home = home
-        self.request: HttpCallbacks = guest.callbacks.request
-        self.response: HttpCallbacks = guest.callbacks.response
+        self.request = guest.callbacks.request
+        self.response = guest.callbacks.response
         self.leave = leave
         self.streams = 0
         self.wanted = 0

@@ -172,8 +172,7 @@ def redis_init(
 @host_function("proxy_get_upstream_hosts", "-> data", versions=HIGRESS)
 def get_upstream_hosts(context: Context) -> bytes | Status:
     """The hosts of the stream's cluster, as pairs of address and metrics."""
-    driver = context.driver if isinstance(context, StreamContext) else None
-    hosts = None if driver is None else driver.upstream_hosts()
+    hosts = context.upstream_hosts()
     return Status.NOT_FOUND if hosts is None else hosts
 
 

@@ -11,21 +11,13 @@ from anywasm.abi.pairs import Pair
 from anywasm.core.errors import AnyWasmError
 from anywasm.server.callouts.loop import soon
 from anywasm.server.http.request import Header, Headers
+from anywasm.server.http.wire import HOP_BY_HOP
 from anywasm.server.upstream import FailureReason, UpstreamFailure, UpstreamPool, UpstreamStream
 
 _log = logging.getLogger("anywasm.server.callouts")
 
 # What concerns one connection only (RFC 9110, 7.6.1).
-_HOP_BY_HOP = frozenset(
-    (
-        b"connection",
-        b"keep-alive",
-        b"proxy-connection",
-        b"te",
-        b"transfer-encoding",
-        b"upgrade",
-    )
-)
+_HOP_BY_HOP = HOP_BY_HOP | {b"te"}
 # Written anew for what is really sent.
 _OWNED = frozenset((b"host", b"content-length"))
 

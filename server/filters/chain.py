@@ -18,7 +18,7 @@ from anywasm.abi.stream_info import StreamInfo
 from anywasm.core.errors import DeadlineExceededError
 from anywasm.server.filters.assembly import assemble
 from anywasm.server.filters.direction import NOWHERE, REQUEST, Direction, Sink
-from anywasm.server.filters.downstream import Downstream
+from anywasm.server.filters.downstream import CODES, Downstream
 from anywasm.server.filters.holds import Holds
 from anywasm.server.filters.local_reply import FAILED, LocalReply
 from anywasm.server.filters.message import forwarded_source, request_headers
@@ -385,8 +385,7 @@ class FilterChain:
         self._stop(reply.details)
         headers, body = reply.render(self.request)
         self.response_length = len(body)
-        pairs = headers.pairs
-        self.info.response_code = reply.status if pairs[0][1] == reply.code else int(pairs[0][1])
+        self.info.response_code = CODES[headers.pairs[0][1]]
         bodiless = not body or self._exchange.method == b"HEAD"
         self.response_way.headers(headers, bodiless)
         if not bodiless:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 #: A body with a declared length is collected up to this size where a filter may change it.
 COLLECT_MOST: Final = 64 * 1024
 #: What a status may be, as it is written: up to three digits.
-_CODES: Final = {b"%0*d" % (digits, code): code for digits in (1, 2, 3) for code in range(1000)}
+CODES: Final = {b"%0*d" % (digits, code): code for digits in (1, 2, 3) for code in range(1000)}
 
 
 class Downstream(Sink):
@@ -50,7 +50,7 @@ class Downstream(Sink):
         chain = self._chain
         chain.response = headers
         status = headers.get(b":status") or b""
-        code = _CODES.get(status, -1)
+        code = CODES.get(status, -1)
         if code == 101 and chain.tunnel is not None:
             self._open_tunnel(headers)
             return

@@ -14,6 +14,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 from anywasm.abi.buffer import Buffer
+from anywasm.abi.callbacks import HttpCallbacks
 from anywasm.abi.headers import HeaderMap
 from anywasm.server.filters.direction import REQUEST, Direction, Sink
 
@@ -79,7 +80,7 @@ class HalfStage(Sink):
         stage: FilterStage,
         direction: Direction,
         sink: Sink,
-        callbacks: tuple[Callback | None, Callback | None, Callback | None],
+        callbacks: HttpCallbacks,
     ) -> None:
         self._stage = stage
         self._chain = stage.chain

@@ -36,14 +36,11 @@ class LocalReply:
     details: str = ""
     headers: Sequence[Pair] = ()
     grpc_status: int | None = None
-    #: The status as headers tell it.
-    code: bytes = field(init=False, repr=False)
     #: The headers for a request that is not gRPC; the same for all of them.
     _pairs: tuple[Pair, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "code", b"%d" % self.status)
-        headers = HeaderMap([(b":status", self.code), *self.headers])
+        headers = HeaderMap([(b":status", b"%d" % self.status), *self.headers])
         if self.body:
             length = b"%d" % len(self.body)
             if self.headers:

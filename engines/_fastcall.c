@@ -56,7 +56,7 @@ static int fill(PyObject *module) {
 }
 
 PyMODINIT_FUNC PyInit__fastcall(void) {
-    if (gate_setup() < 0 || values_setup() < 0 || memory_setup() < 0)
+    if (thread_setup() < 0 || gate_setup() < 0 || values_setup() < 0 || memory_setup() < 0)
         return NULL;
     PyObject *module = PyModule_Create(&definition);
     if (module != NULL && fill(module) < 0)

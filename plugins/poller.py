@@ -9,6 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from anywasm.core.errors import AnyWasmError
+from anywasm.core.threads import patience
 from anywasm.plugins.config import PluginConfig
 from anywasm.plugins.errors import PluginNotFoundError, SameConfigError
 from anywasm.plugins.manager import PluginManager
@@ -37,20 +38,21 @@ class PluginPoller:
         self._due: dict[str, tuple[float, float]] = {}
         self._closed = False
         self._threads = ThreadPoolExecutor(AT_ONCE, "anywasm-poll")
-        self._thread = threading.Thread(target=self._run, name="anywasm-poll", daemon=True)
+        #: Made for the first plugin that there is to look for.
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to look, in threads of its own."""
+        """Begin to look, in threads of its own, once there is something to look for."""
         self._manager.add_handler(self)
-        self._thread.start()
 
     def close(self) -> None:
         """Look no more; what is being fetched is not waited for."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        if self._thread.is_alive():
-            self._thread.join()
+            thread = self._thread
+        if thread is not None:
+            thread.join()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     # --- as a PluginHandler ---
@@ -79,6 +81,9 @@ class PluginPoller:
     def _plan(self, name: str, interval: float) -> None:
         self._due[name] = (time.monotonic() + interval * random.uniform(0.9, 1.1), interval)
         self._changed.notify_all()
+        if self._thread is None and not self._closed:
+            self._thread = threading.Thread(target=self._run, name="anywasm-poll", daemon=True)
+            self._thread.start()
 
     def _run(self) -> None:
         with self._changed:
@@ -90,7 +95,8 @@ class PluginPoller:
                         self._due[name] = (float("inf"), self._due[name][1])
                         self._threads.submit(self._look, name)
                 soonest = min((due for due, _ in self._due.values()), default=float("inf"))
-                self._changed.wait(None if soonest == float("inf") else max(0.0, soonest - now))
+                with patience:
+                    self._changed.wait(None if soonest == float("inf") else max(0.0, soonest - now))
 
     def _look(self, name: str) -> None:
         try:

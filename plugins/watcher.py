@@ -11,6 +11,7 @@ from pathlib import Path
 import watchfiles
 
 from anywasm.core.errors import AnyWasmError
+from anywasm.core.threads import patience, patiently
 from anywasm.plugins.config import PluginConfig
 from anywasm.plugins.errors import PluginNotFoundError, SameConfigError
 from anywasm.plugins.manager import PluginManager
@@ -103,10 +104,11 @@ class PluginWatcher:
             self._changed.clear()
             folders = self._folders()
             if not folders:
-                self._changed.wait(1.0)
+                with patience:
+                    self._changed.wait(1.0)
                 continue
             try:
-                for _ in watchfiles.watch(
+                changes = watchfiles.watch(
                     *folders,
                     recursive=False,
                     debounce=DEBOUNCE_MS,
@@ -115,7 +117,8 @@ class PluginWatcher:
                     raise_interrupt=False,
                     yield_on_timeout=True,
                     rust_timeout=1000,
-                ):
+                )
+                for _ in patiently(changes):
                     self._look()
                     if self._folders() != folders:
                         break

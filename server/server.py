@@ -37,6 +37,7 @@ from anywasm.server.reload import reload_plugins
 from anywasm.server.service_manager import tell_manager
 from anywasm.server.services import close_services, make_cluster, make_services
 from anywasm.server.state import open_state_store
+from anywasm.server.threads import in_thread
 from anywasm.server.upstream import UpstreamClusters
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ class Server:
 
         def hang_up() -> None:
             if hasattr(self, "administration") and self.administration.ready:
-                loop.run_in_executor(self._executor, self._reload, reload)
+                threading.Thread(target=self._reload, args=(reload,), name="anywasm-reload").start()
 
         loop.add_signal_handler(signal.SIGHUP, hang_up)
         # Whoever stops it while it starts need not wait for what a compiler may take.
@@ -166,9 +167,9 @@ class Server:
         for cluster in config.clusters:
             self.clusters.add(make_cluster(cluster))
         load_engines(config.plugins)
-        modules = await loop.run_in_executor(self._executor, preload, config.plugins, compiler)
+        modules = await in_thread(preload, config.plugins, compiler)
         for plugin in self.config.plugins:
-            await loop.run_in_executor(self._executor, self._load, plugin)
+            await in_thread(self._load, plugin)
         del modules  # the plugins hold on to theirs
         self._poller = PluginPoller(self.manager)
         self._poller.start()

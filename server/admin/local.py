@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from anyio import to_thread
-
 from anywasm.plugins.errors import PluginExistsError, PluginNotFoundError
 from anywasm.plugins.manager import PluginManager
 from anywasm.plugins.router import FunctionRouter
@@ -18,6 +16,7 @@ from anywasm.server.admin.requests import (
     read_plugin,
 )
 from anywasm.server.metrics import Metrics
+from anywasm.server.threads import in_thread
 
 
 class LocalAdministration:
@@ -36,7 +35,7 @@ class LocalAdministration:
     async def change(self, action: Action, body: dict[str, Any]) -> dict[str, Any]:
         """See `Administration.change`."""
         method = {"install": self._install, "update": self._update, "uninstall": self._uninstall}
-        return await to_thread.run_sync(method[action], body)
+        return await in_thread(method[action], body)
 
     async def plugins(self) -> list[dict[str, Any]]:
         """See `Administration.plugins`."""

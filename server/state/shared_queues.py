@@ -13,6 +13,7 @@ from anywasm.abi.enums import Status
 from anywasm.abi.shared_queue import MAX_NAME, MAX_QUEUES
 from anywasm.abi.shared_state import Notify
 from anywasm.core.errors import StateStoreError
+from anywasm.core.threads import patience
 from anywasm.server.state.redis_link import RedisLink, Script
 
 _log = logging.getLogger("anywasm.state")
@@ -222,7 +223,9 @@ class RedisSharedQueues:
                 self._listening.set()
                 pause = FIRST_PAUSE
                 while not self._closed.is_set():
-                    if connection.can_read(timeout=_TURN):
+                    with patience:
+                        published = connection.can_read(timeout=_TURN)
+                    if published:
                         *_, token = connection.read_response()
                         self._tell(int(token))
             except (self._link.errors.RedisError, OSError, StateStoreError) as error:

@@ -15,10 +15,12 @@ from typing import Any
 
 from anywasm.abi.imports import shares
 from anywasm.core.errors import AnyWasmError, ConfigError, PluginError
+from anywasm.core.threads import patience
 from anywasm.plugins.config import PluginConfig
 from anywasm.plugins.errors import PluginNotFoundError, SameConfigError
 from anywasm.server.loops import run_loop
 from anywasm.server.server import Server
+from anywasm.server.threads import in_thread
 from anywasm.server.workers.channel import Channel, ChannelClosedError
 from anywasm.server.workers.process import GRACE
 from anywasm.server.workers.settings import WorkerSettings, unpack
@@ -122,7 +124,8 @@ class Worker:
         """End the process some time after the supervisor, whatever holds up its loop. A thread."""
         poll = select.poll()
         poll.register(end, 0)
-        poll.poll()
+        with patience:
+            poll.poll()
         if self._stopping.is_set():
             grace = 0.0  # whoever was told to stop twice waits for nothing
         if not self._done.wait(grace):
@@ -147,15 +150,14 @@ class Worker:
     async def _restore(self, body: Any) -> None:
         """Have a plugin be again what it was: of that configuration, or not there at all."""
         manager = self._server.manager
-        loop = asyncio.get_running_loop()
         if body["config"] is None:
             with suppress(PluginNotFoundError):
-                await loop.run_in_executor(None, manager.uninstall, body["name"])
+                await in_thread(manager.uninstall, body["name"])
             return
         config = unpack(body["config"])
         assert isinstance(config, PluginConfig)
         with suppress(SameConfigError):
-            await loop.run_in_executor(None, manager.add_or_update, config)
+            await in_thread(manager.add_or_update, config)
 
 
 def _told(error: AnyWasmError) -> dict[str, Any]:

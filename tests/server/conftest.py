@@ -131,7 +131,10 @@ def ask(place: Place, *args: Any, **options: Any) -> Answer:
 
 def own_threads() -> list[str]:
     """The threads that servers and plugins start, by name."""
-    prefixes = ("anywasm-wait", "anywasm-watch", "anywasm-retire", "anywasm-refill")
+    prefixes = tuple(
+        f"anywasm-{what}"
+        for what in ("wait", "watch", "work", "retire", "refill", "reload", "poll")
+    )
     return [item.name for item in threading.enumerate() if item.name.startswith(prefixes)]
 
 

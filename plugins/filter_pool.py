@@ -63,10 +63,11 @@ class FilterPool:
         self._report = report
         self._patience = patience
         self._lock = threading.RLock()
-        self._acquire = self._lock.acquire
-        self._release = self._lock.release
         self._changed = threading.Condition(self._lock)
         self._slots: list[Slot] = []
+        #: The only instance where one is enough, as it mostly is: it is bound without the lock.
+        #: Whoever may take it away takes it from here first, and looks for streams then.
+        self._only: Slot | None = None
         self._closed = False
         #: Seconds of the fastest start: others were held up by something else.
         self._start_seconds = float("inf")
@@ -86,6 +87,8 @@ class FilterPool:
         except BaseException:
             self.close(0.0)
             raise
+        with self._lock:
+            self._find_only()
         self._circuit.recovered()
 
     def _start_one(self) -> Slot:
@@ -124,17 +127,12 @@ class FilterPool:
             FilterFailedError: When there is none, under `fail_closed` and `fail_reload`.
             PoolClosedError: After `close`.
         """
-        # The lock's methods, and not `with`, which would look for them each time.
-        self._acquire()
-        try:
-            slots = self._slots
-            if len(slots) == 1 == self._size and not self._closed:
-                only = slots[0]
-                if only.guest.failed is None:  # as nearly always
-                    only.streams += 1
-                    return only
-        finally:
-            self._release()
+        only = self._only
+        if only is not None:
+            only.streams += 1
+            if self._only is only and only.guest.failed is None:
+                return only
+            self.unbind(only)
         slot, healthy = self._take()
         if healthy:
             return slot
@@ -188,6 +186,7 @@ class FilterPool:
         with self._lock:
             gone = [s for s in self._slots if s.guest.failed is not None and not s.streams]
             self._slots = [slot for slot in self._slots if slot not in gone]
+            self._find_only()
         for slot in gone:
             self._close_quietly(slot)
 
@@ -235,6 +234,7 @@ class FilterPool:
             added = not self._closed
             if added:
                 self._slots.append(slot)
+                self._find_only()
                 self._circuit.recovered()
                 self.replaced += 1
         if not added:
@@ -271,13 +271,10 @@ class FilterPool:
 
     def unbind(self, slot: Slot) -> None:
         """Note that a stream has ended."""
-        self._acquire()
-        try:
-            slot.streams -= 1
-            if slot.streams:
-                return
-            if slot.guest.failed is None and not self._closed and len(self._slots) <= self._size:
-                return  # as nearly always: it is needed
+        slot.streams -= 1
+        if slot.streams or (slot is self._only and slot.guest.failed is None):
+            return
+        with self._lock:
             if slot not in self._slots:
                 return
             # A broken one that nobody has noted yet goes when the next stream comes.
@@ -286,11 +283,15 @@ class FilterPool:
             surplus = surplus or self._closed
             if surplus:
                 self._slots.remove(slot)
+                self._find_only()
                 self._changed.notify_all()
-        finally:
-            self._release()
         if surplus:
             self._close_quietly(slot)
+
+    def _find_only(self) -> None:
+        """Note again which instance is the only one, if it is; the lock is held."""
+        alone = len(self._slots) == 1 == self._size and not self._closed
+        self._only = self._slots[0] if alone else None
 
     def _working(self) -> int:
         return sum(slot.guest.failed is None for slot in self._slots)
@@ -302,6 +303,7 @@ class FilterPool:
             AnyWasmError: When an instance cannot be made; the pool keeps what it has.
         """
         with self._lock:
+            self._only = None
             working = [slot for slot in self._slots if slot.guest.failed is None]
             spare = [slot for slot in working if not slot.streams]
             surplus = spare[: max(0, len(working) - size)]
@@ -310,6 +312,7 @@ class FilterPool:
             # From here on no stream's end takes one away that is kept, and no stream makes one.
             before = self._size
             self._size = min(size, kept) or before
+            self._find_only()
         for slot in surplus:
             self._close_quietly(slot)
         made: list[Slot] = []
@@ -317,7 +320,9 @@ class FilterPool:
             while kept + len(made) < size:
                 made.append(self._start_one())
         except BaseException:
-            self._size = before
+            with self._lock:
+                self._size = before
+                self._find_only()
             for slot in made:
                 self._close_quietly(slot)
             raise
@@ -325,6 +330,7 @@ class FilterPool:
             self._size = size
             if not self._closed:
                 self._slots += made
+                self._find_only()
                 return
         for slot in made:
             self._close_quietly(slot)
@@ -337,6 +343,7 @@ class FilterPool:
         """
         with self._lock:
             self._closed = True
+            self._only = None
             self._changed.wait_for(
                 lambda: self._waiting is None and all(not slot.streams for slot in self._slots),
                 max(0.0, drain),

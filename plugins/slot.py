@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from anywasm.abi.context import RootContext
 from anywasm.abi.guest import Guest
@@ -16,6 +17,9 @@ class Slot:
         guest: The guest.
         root: The plugin's root context in it.
         home: Where it runs.
+        call: The guest's, as all of these: finding them there takes longer.
+        create_stream: The guest's.
+        end_stream: The guest's `end`.
         request: The guest's callbacks for a request's headers, body and trailers.
         response: Those for a response's.
         leave: For an instance that is shared: ends only this plugin's part; True when nobody else
@@ -26,6 +30,9 @@ class Slot:
     """
 
     __slots__ = (
+        "call",
+        "create_stream",
+        "end_stream",
         "guest",
         "home",
         "leave",
@@ -47,6 +54,9 @@ class Slot:
         self.guest = guest
         self.root = root
         self.home = home
+        self.call: Callable[..., Any] = guest.call
+        self.create_stream: Callable[..., Any] = guest.create_stream
+        self.end_stream: Callable[..., Any] = guest.end
         self.request = guest.callbacks.request
         self.response = guest.callbacks.response
         self.leave = leave

@@ -18,7 +18,7 @@ from anywasm.abi.stream_info import StreamInfo
 from anywasm.core.errors import DeadlineExceededError
 from anywasm.server.filters.assembly import assemble
 from anywasm.server.filters.direction import NOWHERE, REQUEST, Direction, Sink
-from anywasm.server.filters.downstream import CODES, Downstream
+from anywasm.server.filters.downstream import Downstream
 from anywasm.server.filters.holds import Holds
 from anywasm.server.filters.local_reply import FAILED, LocalReply
 from anywasm.server.filters.message import forwarded_source, request_headers
@@ -383,9 +383,9 @@ class FilterChain:
             self._answer_at_once(reply)
             return
         self._stop(reply.details)
-        headers, body = reply.render(self.request)
+        code, headers, body = reply.render(self.request)
         self.response_length = len(body)
-        self.info.response_code = CODES[headers.pairs[0][1]]
+        self.info.response_code = code
         bodiless = not body or self._exchange.method == b"HEAD"
         self.response_way.headers(headers, bodiless)
         if not bodiless:
@@ -400,7 +400,7 @@ class FilterChain:
             return
         self._stop(reply.details)
         self.superseded = True
-        headers, body = reply.render(self.request)
+        _, headers, body = reply.render(self.request)
         self.response_length = len(body)
         bodiless = not body or self._exchange.method == b"HEAD"
         self._downstream.headers(headers, bodiless)

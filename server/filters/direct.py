@@ -62,7 +62,7 @@ class DirectAnswers:
         """The response; nothing where it is not as simple as that."""
         if direct.status < 200 or not direct.body:
             return b""
-        headers, body = direct.render(None)
+        _, headers, body = direct.render(None)
         fields = wire_fields(headers.pairs, False)[0]
         try:
             head, framing, _, _ = encode_head(

@@ -22,10 +22,12 @@ from anywasm.server.http.codec import wire_fields
 if TYPE_CHECKING:
     from anywasm.server.filters.chain import FilterChain
 
+# Compiled code looks the names of modules up each time, but not what is final.
+_wire_fields: Final = wire_fields
 #: A body with a declared length is collected up to this size where a filter may change it.
 COLLECT_MOST: Final = 64 * 1024
 #: What a status may be, as it is written: up to three digits.
-CODES: Final = {b"%0*d" % (digits, code): code for digits in (1, 2, 3) for code in range(1000)}
+_CODES: Final = {b"%0*d" % (digits, code): code for digits in (1, 2, 3) for code in range(1000)}
 
 
 class Downstream(Sink):
@@ -49,8 +51,11 @@ class Downstream(Sink):
         """Take the headers, to be written with what follows."""
         chain = self._chain
         chain.response = headers
-        status = headers.get(b":status") or b""
-        code = CODES.get(status, -1)
+        pairs = headers.pairs
+        # Nearly always the first.
+        usual = pairs and pairs[0][0] == b":status"
+        status = pairs[0][1] if usual else headers.get(b":status") or b""
+        code = _CODES.get(status, -1)
         if code == 101 and chain.tunnel is not None:
             self._open_tunnel(headers)
             return
@@ -59,7 +64,7 @@ class Downstream(Sink):
             return
         self._status = chain.info.response_code = code
         self.released = True
-        wire, length = wire_fields(headers.pairs, False)
+        wire, length = _wire_fields(pairs, False)
         bodiless = self._exchange.method == b"HEAD"
         if end_stream:
             if length and not ((bodiless or code == 304) and length > 0):

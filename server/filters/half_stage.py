@@ -130,14 +130,14 @@ class HalfStage(Sink):
         stage.maps[direction.headers] = self._held = headers
         self._held_ends = end_stream
         if not stage.inline:
-            self._call(callback, self._after_headers, len(headers.pairs), 1 if end_stream else 0)
+            self._call(callback, self._after_headers, len(headers), 1 if end_stream else 0)
             return
         # As `_call` and what follows from it, in one piece: all streams come here, and most go on.
         self.busy = True
-        action = stage.call(callback, len(headers.pairs), 1 if end_stream else 0)
+        action = stage.call(callback, len(headers), 1 if end_stream else 0)
         if action is None:
             return
-        if action != _CONTINUE or self._queue or stage.context.acted or not self._holds():
+        if action != _CONTINUE or self._queue or stage.acted or not self._holds():
             self._returned(self._after_headers, action)
             return
         self.busy = False

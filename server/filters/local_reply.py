@@ -10,6 +10,8 @@ from urllib.parse import quote
 from anywasm.abi.headers import HeaderMap
 from anywasm.abi.pairs import Pair
 
+# Compiled code looks the names of modules up each time, but not what is final.
+_HeaderMap: Final = HeaderMap
 #: HTTP status -> gRPC status (gRPC's "HTTP to gRPC Status Code Mapping").
 _GRPC_STATUS: Final = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
 _GRPC_UNKNOWN: Final = 2
@@ -51,14 +53,14 @@ class LocalReply:
                 headers.add(b"content-type", b"text/plain")
         object.__setattr__(self, "_pairs", tuple(headers.pairs))
 
-    def render(self, request: HeaderMap | None) -> tuple[HeaderMap, bytes]:
-        """Headers and body as they enter the response path, fit for the request.
+    def render(self, request: HeaderMap | None) -> tuple[int, HeaderMap, bytes]:
+        """Status, headers and body as they enter the response path, fit for the request.
 
         A gRPC request is answered as gRPC wants it: 200, with the status in the headers.
         """
         kind = request.get(b"content-type") if request is not None else None
         if kind is None or not (kind == _GRPC_TYPE or kind.startswith(b"application/grpc+")):
-            return HeaderMap(self._pairs), self.body
+            return self.status, _HeaderMap(self._pairs), self.body
         headers = HeaderMap([(b":status", b"200"), *self.headers])
         code = self.grpc_status
         if code is None:
@@ -70,4 +72,4 @@ class LocalReply:
                 b"grpc-message",
                 quote(self.body, safe=" !#$&'()*+,/:;=?@[]~\"<>\\^`{|}").encode(),
             )
-        return headers, b""
+        return 200, headers, b""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from anywasm.abi.headers import HeaderMap
 from anywasm.abi.pairs import Pair
@@ -14,6 +14,10 @@ from anywasm.server.http.wire import CONNECTION, connection_options
 
 if TYPE_CHECKING:
     from anywasm.server.filters.listener import FilterListener
+
+# Compiled code looks the names of modules up each time, but not what is final.
+_HeaderMap: Final = HeaderMap
+_request_pairs: Final = request_pairs
 
 
 def request_headers(exchange: HttpExchange, listener: FilterListener, upgrade: bool) -> HeaderMap:
@@ -29,8 +33,8 @@ def request_headers(exchange: HttpExchange, listener: FilterListener, upgrade: b
         upgrade: Whether the client may switch protocols; its headers about that stay visible then.
     """
     connection = exchange.connection
-    headers = HeaderMap()
-    headers.pairs = request_pairs(
+    headers = _HeaderMap()
+    headers.pairs = _request_pairs(
         exchange.headers,
         exchange.method,
         exchange.target,

@@ -40,6 +40,7 @@ class FilterStage:
         context: The stream's context in it; made right before its first event.
         maps: The context's, which are kept here because reading them there takes longer.
         buffers: The context's.
+        acted: Whether the guest asked for something in its last call.
         begun: Whether the context was made.
         ended: Whether the stream is over for the guest.
         request: Its part in the request's way, until the stream is over.
@@ -47,11 +48,11 @@ class FilterStage:
     """
 
     __slots__ = (
-        "_call",
         "_calling",
         "_failed",
         "_id",
         "_slot",
+        "acted",
         "begun",
         "buffers",
         "chain",
@@ -76,10 +77,9 @@ class FilterStage:
         self.guest = slot.guest
         self.inline = serving.inline
         self._slot = slot
-        self._call: Callable[..., Any] = slot.guest.call
         self.request: HalfStage | None = None
         self.response: HalfStage | None = None
-        self.begun = self.ended = self._failed = self._calling = False
+        self.acted = self.begun = self.ended = self._failed = self._calling = False
 
     def link_request(self, following: Sink) -> Sink:
         """Take a place in the request's way, before `following`."""
@@ -134,9 +134,9 @@ class FilterStage:
         self._elsewhere(half, self._create, lambda _: then())
 
     def _create(self) -> int:
-        guest, chain = self.guest, self.chain
+        slot, chain = self._slot, self.chain
         # It has no deadline of its own: the route's timeout ends the stream.
-        context = guest.create_stream(self._slot.root, _NO_DEADLINE, (), chain.info, self)
+        context: StreamContext = slot.create_stream(slot.root, _NO_DEADLINE, (), chain.info, self)
         self.context = context
         self._id = context.id
         self.maps = context.maps
@@ -157,15 +157,16 @@ class FilterStage:
         try:
             action: int | None
             if end_stream is None:
-                action = self._call(context, callback, self._id, size)
+                action = self._slot.call(context, callback, self._id, size)
             else:
-                action = self._call(context, callback, self._id, size, end_stream)
+                action = self._slot.call(context, callback, self._id, size, end_stream)
         except Exception as error:
             self._calling = False
             self._fail(error)
             return None
         self._calling = False
-        if context.acted and not self._acted():
+        acted = self.acted = context.acted
+        if acted and not self._acted():
             return None
         return action or 0
 
@@ -180,7 +181,7 @@ class FilterStage:
         """Call the guest in its thread; `then` gets its answer, on the loop."""
         context = self.context
         args = (size,) if end_stream is None else (size, end_stream)
-        job = partial(self._call, context, callback, self._id, *args)
+        job = partial(self._slot.call, context, callback, self._id, *args)
         self._elsewhere(half, job, then)
 
     def _elsewhere(
@@ -318,7 +319,7 @@ class FilterStage:
         maps[_RESPONSE_HEADERS] = chain.response
         maps[_RESPONSE_TRAILERS] = chain.response_trailers
         try:
-            self.guest.end(self.context)
+            self._slot.end_stream(self.context)
         except Exception as error:
             _log.error("filter %s: failed after its stream had ended: %s", self.serving.name, error)
 

@@ -6,7 +6,6 @@
 #include <Python.h>
 
 #include "_head_encode.h"
-#include "_head_exchange.h"
 #include "_head_parse.h"
 #include "_request_map.h"
 
@@ -16,14 +15,13 @@ static int find_python(void) {
     status_lines = import_from("anywasm.server.http.fields", "STATUS_LINES");
     fields_in_python = import_from("anywasm.server.http.fields", "encode_fields");
     head_in_python = import_from("anywasm.server.http.head", "encode_head");
-    exchange_in_python = import_from("anywasm.server.http.plain", "plain_exchange");
     wire_in_python = import_from("anywasm.server.http.wire", "wire_fields");
     length_in_python = import_from("anywasm.server.http.wire", "declared_length");
     map_in_python = import_from("anywasm.server.http.request_map", "request_pairs");
     if (wire_in_python == NULL || length_in_python == NULL || map_in_python == NULL)
         return -1;
     if (request_type == NULL || state_type == NULL || status_lines == NULL || fields_in_python == NULL ||
-        head_in_python == NULL || exchange_in_python == NULL)
+        head_in_python == NULL)
         return -1;
     return encode_find();
 }
@@ -31,8 +29,6 @@ static int find_python(void) {
 static PyMethodDef functions[] = {
     {"parse_plain", (PyCFunction)(void (*)(void))parse_plain, METH_FASTCALL,
      "As `anywasm.server.http.plain.parse_plain`."},
-    {"plain_exchange", (PyCFunction)(void (*)(void))plain_exchange, METH_FASTCALL,
-     "As `anywasm.server.http.plain.plain_exchange`."},
     {"encode_fields", (PyCFunction)(void (*)(void))encode_fields, METH_FASTCALL | METH_KEYWORDS,
      "As `anywasm.server.http.fields.encode_fields`."},
     {"encode_head", (PyCFunction)(void (*)(void))encode_head, METH_FASTCALL | METH_KEYWORDS,
@@ -56,7 +52,7 @@ static struct PyModuleDef definition = {
 
 PyMODINIT_FUNC PyInit__head(void) {
     text_find();
-    if (names_find() < 0 || methods_find() < 0 || exchange_find() < 0 || find_python() < 0 ||
+    if (names_find() < 0 || methods_find() < 0 || find_python() < 0 ||
         watch_id_bytes() < 0 || request_map_find() < 0)
         return NULL;
     return PyModule_Create(&definition);

@@ -2,23 +2,12 @@
 
 from collections.abc import Sequence
 
-from anywasm.server.http.connection import HttpConnection
-from anywasm.server.http.exchange import HttpExchange
 from anywasm.server.http.fields import Fields
 from anywasm.server.http.plain import Plain
 from anywasm.server.http.request import Header, Headers, Request
 from anywasm.server.http.state import ListenerState
 
 def parse_plain(data: bytes, max_headers: int, /) -> Plain | None: ...
-def plain_exchange(
-    cls: type[HttpExchange],
-    connection: HttpConnection,
-    method: bytes,
-    target: bytes,
-    headers: Headers,
-    body: bytes | None,
-    /,
-) -> HttpExchange: ...
 def encode_fields(headers: Sequence[Header], keep_length: bool = True) -> Fields: ...
 def encode_head(
     request: Request,

@@ -15,10 +15,7 @@ enum { METHOD, VERSION, KEEP_ALIVE, RECEIVED, DRAINING, DATE_LINE, SERVER_LINE, 
 static const char *const attribute_names[ATTRIBUTES] = {
     "method", "http_version", "keep_alive", "received", "draining", "date_line", "server_line", "default_lines",
 };
-static struct {
-    PyObject *name;
-    Py_ssize_t offset; /* of the slot; 0 if the class is compiled, and so has none */
-} attributes[ATTRIBUTES];
+static Attribute attributes[ATTRIBUTES];
 
 /* As in anywasm.server.http.head. */
 enum { NO_BODY, LENGTH, CHUNKED, UNTIL_CLOSE };
@@ -41,13 +38,7 @@ typedef struct {
 /* Takes hold of the attributes; 0 if one is missing. */
 static int take_attributes(Response *response, PyObject *request, PyObject *shared) {
     for (int i = 0; i < ATTRIBUTES; i++) {
-        PyObject *of = i < DRAINING ? request : shared, *value;
-        if (attributes[i].offset > 0) {
-            value = slot_at(of, attributes[i].offset);
-            Py_XINCREF(value);
-        } else {
-            value = PyObject_GetAttr(of, attributes[i].name);
-        }
+        PyObject *value = attribute_of(&attributes[i], i < DRAINING ? request : shared);
         if (value == NULL)
             return 0;
         response->attributes[i] = value;
@@ -178,18 +169,9 @@ static PyObject *encode_head(PyObject *Py_UNUSED(module), PyObject *const *args,
 }
 
 static int encode_find(void) {
-    for (int i = 0; i < ATTRIBUTES; i++) {
-        PyObject *type = (PyObject *)(i < DRAINING ? request_type : state_type);
-        if ((attributes[i].name = PyUnicode_InternFromString(attribute_names[i])) == NULL)
+    for (int i = 0; i < ATTRIBUTES; i++)
+        if (attribute_find(&attributes[i], i < DRAINING ? request_type : state_type, attribute_names[i]) < 0)
             return -1;
-        attributes[i].offset = slot_offset(type, attribute_names[i]);
-        if (attributes[i].offset < 0) {
-            if (!PyErr_ExceptionMatches(PyExc_ImportError))
-                return -1;
-            PyErr_Clear();
-            attributes[i].offset = 0;
-        }
-    }
     no_bytes = PyBytes_FromStringAndSize(NULL, 0);
     return no_bytes == NULL ? -1 : 0;
 }

@@ -61,13 +61,37 @@ static int judge_field(PyObject *name, PyObject *value, int trusts, Told *told) 
     return STAYS;
 }
 
+static PyObject *make_map_pair(PyObject *name, PyObject *value) {
+    PyObject *pair = PyTuple_New(2);
+    if (pair == NULL)
+        return NULL;
+    Py_INCREF(name);
+    Py_INCREF(value);
+    PyTuple_SET_ITEM(pair, 0, name);
+    PyTuple_SET_ITEM(pair, 1, value);
+    return pair;
+}
+
 /* Appends a pair that is made of a name and a value; 0, or -1 with an exception. */
 static int append_made(PyObject *list, PyObject *name, PyObject *value) {
-    PyObject *pair = PyTuple_Pack(2, name, value);
+    PyObject *pair = make_map_pair(name, value);
     int status = pair == NULL ? -1 : PyList_Append(list, pair);
     Py_XDECREF(pair);
     return status;
 }
+
+/* The same for a value that is mostly the very one that came last, whose pair is kept. */
+static int append_kept(PyObject *list, PyObject **kept, PyObject *name, PyObject *value) {
+    if (*kept == NULL || PyTuple_GET_ITEM(*kept, 1) != value) {
+        PyObject *pair = make_map_pair(name, value);
+        if (pair == NULL)
+            return -1;
+        Py_XSETREF(*kept, pair);
+    }
+    return PyList_Append(list, *kept);
+}
+
+static PyObject *kept_authority, *kept_method, *kept_scheme, *kept_proto;
 
 /* Appends the headers that stay: 1, or 0 where Python has to look, or -1 with an exception. */
 static int append_fields(PyObject *list, PyObject *fields, int trusts, Told *told) {
@@ -87,7 +111,7 @@ static int append_fields(PyObject *list, PyObject *fields, int trusts, Told *tol
 
 /* Sets the authority, whose place is the first. */
 static int set_authority(PyObject *list, PyObject *authority) {
-    PyObject *pair = PyTuple_Pack(2, key_authority, authority);
+    PyObject *pair = make_map_pair(key_authority, authority);
     return pair == NULL ? -1 : PyList_SetItem(list, 0, pair);
 }
 
@@ -95,7 +119,7 @@ static int set_authority(PyObject *list, PyObject *authority) {
 static int append_added(PyObject *list, PyObject *const *args, const Told *told) {
     if (args[4] != Py_None && append_made(list, key_for, args[4]) < 0)
         return -1;
-    if (!told->has_proto && append_made(list, key_proto, args[3]) < 0)
+    if (!told->has_proto && append_kept(list, &kept_proto, key_proto, args[3]) < 0)
         return -1;
     if (args[6] != Py_True || told->has_id)
         return 0;
@@ -121,10 +145,10 @@ static PyObject *request_pairs(PyObject *Py_UNUSED(module), PyObject *const *arg
     PyObject *list = NULL;
     if (is_usual_request(args, count)) {
         list = PyList_New(0);
-        status = list == NULL || append_made(list, key_authority, no_authority) < 0 ||
+        status = list == NULL || append_kept(list, &kept_authority, key_authority, no_authority) < 0 ||
                          append_made(list, key_path, args[2]) < 0 ||
-                         append_made(list, key_method, args[1]) < 0 ||
-                         append_made(list, key_scheme, args[3]) < 0
+                         append_kept(list, &kept_method, key_method, args[1]) < 0 ||
+                         append_kept(list, &kept_scheme, key_scheme, args[3]) < 0
                      ? -1
                      : append_fields(list, args[0], args[5] == Py_True, &told);
     }

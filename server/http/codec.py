@@ -16,7 +16,6 @@ try:
         encode_fields,
         encode_head,
         parse_plain,
-        plain_exchange,
         request_id,
         request_pairs,
         wire_fields,
@@ -24,7 +23,7 @@ try:
 except ImportError:
     from anywasm.server.http.fields import encode_fields
     from anywasm.server.http.head import encode_head
-    from anywasm.server.http.plain import parse_plain, plain_exchange
+    from anywasm.server.http.plain import parse_plain
     from anywasm.server.http.request_id import request_id
     from anywasm.server.http.request_map import request_pairs
     from anywasm.server.http.wire import declared_length, wire_fields
@@ -34,7 +33,6 @@ __all__ = [
     "encode_fields",
     "encode_head",
     "parse_plain",
-    "plain_exchange",
     "request_id",
     "request_pairs",
     "wire_fields",

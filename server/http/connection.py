@@ -11,7 +11,7 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from anywasm.server.http.codec import parse_plain, plain_exchange
+from anywasm.server.http.codec import parse_plain
 from anywasm.server.http.errors import ExchangeStateError, ProtocolError
 from anywasm.server.http.exchange import COMPLETE, END_FAILED, OPEN, HttpExchange
 from anywasm.server.http.fields import error_response
@@ -32,6 +32,8 @@ log: Final = logging.getLogger("anywasm.server.http")
 _SLICE: Final = 16 * 1024
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 _ids: Final = itertools.count(1)
+# Compiled code looks the names of modules up each time, but not what is final.
+_parse_plain: Final = parse_plain
 
 
 class HttpConnection:
@@ -147,7 +149,7 @@ class HttpConnection:
             and len(data) <= self._most_plain
             and not (self._events or self._stash or self._pumping or self.write_paused)
         ):
-            found = parse_plain(data, self._max_headers)
+            found = _parse_plain(data, self._max_headers)
             if found is not None:
                 method, target, headers, body = found
                 shared = self.shared
@@ -162,7 +164,11 @@ class HttpConnection:
                         self._answered = True
                         self.write(answer)
                         return
-                exchange = plain_exchange(HttpExchange, self, method, target, headers, body)
+                length = None if body is None else len(body)
+                exchange = HttpExchange(
+                    self, method, target, "1.1", headers, True, length, bool(body), False
+                )
+                exchange.received = True  # with its body
                 if body:
                     self._events += (exchange, body, [])
                     self._pump()

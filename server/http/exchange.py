@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from anywasm.server.http.limits import HttpLimits
 
 log: Final = logging.getLogger("anywasm.server.http")
+# Compiled code looks the names of modules up each time, but not what is final.
+_encode_head: Final = encode_head
 
 #: States. A response is accepted from OPEN on, data from STARTED on; raw bytes when UPGRADED, until
 #: the handler has ENDED its direction.
@@ -191,7 +193,7 @@ class HttpExchange(Request):
             return
         connection = self.connection
         size = len(body)
-        head, self._framing, length, close = encode_head(
+        head, self._framing, length, close = _encode_head(
             self, status, headers, size, connection.shared
         )
         self.state = STARTED

@@ -8,13 +8,9 @@ is rare, wrong or hostile is left to it. `codec` has the same in C.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from anywasm.server.http.request import Headers
-
-if TYPE_CHECKING:
-    from anywasm.server.http.connection import HttpConnection
-    from anywasm.server.http.exchange import HttpExchange
 
 #: Method, target, headers; and the body, None where none is declared.
 Plain: TypeAlias = "tuple[bytes, bytes, Headers, bytes | None]"
@@ -108,27 +104,3 @@ def _learn(fields: Headers) -> bool:
             if len(_names) < _MAX_NAMES:
                 _names[name] = lower
     return True
-
-
-def plain_exchange(
-    cls: type[HttpExchange],
-    connection: HttpConnection,
-    method: bytes,
-    target: bytes,
-    headers: Headers,
-    body: bytes | None,
-) -> HttpExchange:
-    """Make the exchange of a plain request.
-
-    Args:
-        cls: Its class.
-        connection: Where it came from.
-        method: The method.
-        target: The target.
-        headers: The headers.
-        body: As `parse_plain` says.
-    """
-    length = None if body is None else len(body)
-    exchange = cls(connection, method, target, "1.1", headers, True, length, bool(body), False)
-    exchange.received = True
-    return exchange

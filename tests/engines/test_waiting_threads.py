@@ -1,4 +1,4 @@
-"""Other threads take the GIL while a guest runs, but for those that say that they wait patiently."""
+"""Other threads take the GIL while a guest runs, but for those that wait patiently."""
 
 from __future__ import annotations
 

@@ -24,6 +24,7 @@ class Guest:
         self.failed_in = "proxy_on_request_headers"
         self.closed = 0
         self.callbacks = SimpleNamespace(request=(None,) * 3, response=(None,) * 3)
+        self.call = self.create_stream = self.end = None
 
     def close(self) -> None:
         self.closed += 1

@@ -26,13 +26,14 @@ SOON = 0.05
 
 
 class FakeGuest:
-    """All that a pool wants of a guest: whether it failed, and its end."""
+    """All that a pool wants of a guest: whether it failed, its end, and names."""
 
     def __init__(self) -> None:
         self.failed: BaseException | None = None
         self.failed_in: str | None = None
         self.closed = 0
         self.callbacks = SimpleNamespace(request=(None,) * 3, response=(None,) * 3)
+        self.call = self.create_stream = self.end = None
 
     def close(self) -> None:
         self.closed += 1

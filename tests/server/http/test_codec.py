@@ -24,7 +24,6 @@ from anywasm.server.http import (
     request_map,
     wire,
 )
-from anywasm.server.http.exchange import HttpExchange
 from anywasm.server.http.request import Header, Request
 from anywasm.server.http.state import ListenerState
 
@@ -120,20 +119,6 @@ def test_heads_are_the_same(
         assert [type(part) for part in made] == [type(part) for part in expected]
 
 
-@pytest.mark.skipif(not SLOTS, reason="compiled, so Python makes them")
-@pytest.mark.parametrize("body", [None, b"", b"abc"])
-def test_exchanges_are_the_same(body: bytes | None) -> None:
-    given: Any = (HttpExchange, object(), b"GET", b"/a", [(b"host", b"h")], body)
-    expected, made = plain.plain_exchange(*given), native.plain_exchange(*given)
-    assert type(made) is HttpExchange
-    slots = [name for base in (Request, HttpExchange) for name in base.__slots__]
-    unset = object()
-    attributes = [getattr(expected, name, unset) for name in slots]
-    assert [getattr(made, name, unset) for name in slots] == attributes
-    # Exactly these are set, whoever adds one.
-    assert attributes.count(unset) == 4
-
-
 @pytest.mark.parametrize(
     ("call", "args"),
     [
@@ -141,10 +126,6 @@ def test_exchanges_are_the_same(body: bytes | None) -> None:
         ("parse_plain", (b"",)),
         ("parse_plain", ("", 1)),
         ("parse_plain", (b"", "1")),
-        ("plain_exchange", ()),
-        ("plain_exchange", (1, 2, 3, 4, 5, 6)),
-        ("plain_exchange", (HttpExchange, None, b"", b"", [], 1)),
-        ("plain_exchange", (int, None, b"", b"", [], None)),
         ("encode_fields", ()),
         ("encode_fields", ([], True, 1)),
         ("encode_fields", ([1],)),
@@ -174,9 +155,7 @@ def test_nothing_is_left_behind() -> None:
     def work() -> None:
         for data in heads:
             assert native.parse_plain(data, 100) is not None
-            found = native.parse_plain(data[:-2] + b"content-length: 3\r\n\r\nabc", 100)
-            if SLOTS:
-                native.plain_exchange(HttpExchange, state, *found)
+            native.parse_plain(data[:-2] + b"content-length: 3\r\n\r\nabc", 100)
         for data in bad:
             native.parse_plain(data, 100)
         for _ in range(50):

@@ -5,6 +5,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include "../core/_bits.h"
 #include "_accelerated.h"
 #include "_contexts.h"
 #include "_headers_type.h"
@@ -22,7 +23,7 @@ static PyObject *bad_address(void) {
     return invalid_access;
 }
 
-static PyObject *finish(HostCall *self, PyObject *memory, PyObject *const *args, PyObject *returned) {
+static PyObject *finish(HostCall *self, PyObject *memory, const uint64_t *args, PyObject *returned) {
     size_t count = strlen(self->outputs);
     if (count == 0) {
         PyObject *status = returned == Py_None ? ok : returned;
@@ -49,7 +50,7 @@ static PyObject *finish(HostCall *self, PyObject *memory, PyObject *const *args,
     return answer;
 }
 
-static PyObject *run(HostCall *self, PyObject *memory, PyObject *const *args) {
+static PyObject *run(HostCall *self, PyObject *memory, const uint64_t *args) {
     PyObject *inputs[MOST + 2] = {NULL}, *answer = NULL, *returned = NULL; /* one ahead, for vectorcall */
     Py_ssize_t made = 2;
     if (decode(self, memory, args, inputs, &made) < 0) {
@@ -68,13 +69,15 @@ static PyObject *run(HostCall *self, PyObject *memory, PyObject *const *args) {
     return answer;
 }
 
-static PyObject *HostCall_call(PyObject *callable, PyObject *const *args, size_t flags,
-                               PyObject *names) {
+static PyObject *refuse_count(HostCall *self) {
+    PyErr_Format(PyExc_TypeError, "%R takes %zd values", self->implementation, self->values);
+    return NULL;
+}
+
+static PyObject *HostCall_bits(PyObject *callable, const uint64_t *args, Py_ssize_t count) {
     HostCall *self = (HostCall *)callable;
-    if (names != NULL || PyVectorcall_NARGS(flags) != self->values) {
-        PyErr_Format(PyExc_TypeError, "%R takes %zd values", self->implementation, self->values);
-        return NULL;
-    }
+    if (count != self->values)
+        return refuse_count(self);
     if (self->restricted) {
         if (slot_at(self->guest, guest_at.phase) != no_phase) {
             PyObject *answer = PyObject_CallMethodOneArg(self->guest, name_refuse, self->function);
@@ -90,6 +93,21 @@ static PyObject *HostCall_call(PyObject *callable, PyObject *const *args, size_t
     Py_DECREF(memory);
     Py_DECREF(self);
     return answer;
+}
+
+static PyObject *HostCall_call(PyObject *callable, PyObject *const *args, size_t flags,
+                               PyObject *names) {
+    HostCall *self = (HostCall *)callable;
+    Py_ssize_t count = PyVectorcall_NARGS(flags);
+    uint64_t values[2 * MOST * 2];
+    if (names != NULL || count != self->values)
+        return refuse_count(self);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        values[i] = PyLong_AsUnsignedLongLong(args[i]);
+        if (values[i] == (uint64_t)-1 && PyErr_Occurred())
+            return NULL;
+    }
+    return HostCall_bits(callable, values, count);
 }
 
 /* How many of the guest's values these kinds take, or -1 with an exception. */
@@ -172,7 +190,6 @@ static int find_names(void) {
         {&name_refuse, "refuse"},
         {&name_read, "read"},
         {&name_write, "write"},
-        {&name_offer, "offer"},
         {&name_write_u32, "write_u32"},
         {&name_write_u64, "write_u64"},
         {&name_limit, "limit"},
@@ -232,7 +249,8 @@ PyMODINIT_FUNC PyInit__hostcall(void) {
     if (module != NULL && (PyModule_AddType(module, &HostCall_type) < 0 ||
                            PyModule_AddType(module, &GuestCall_type) < 0 ||
                            PyModule_AddType(module, &Contexts_type) < 0 ||
-                           PyModule_AddType(module, &HeaderMap_type) < 0))
+                           PyModule_AddType(module, &HeaderMap_type) < 0 ||
+                           bits_offer(&HostCall_type, HostCall_bits) < 0))
         Py_CLEAR(module);
     return module;
 }

@@ -19,7 +19,7 @@ static PyObject *bounds_error, *status_type, *guest_memory_type;
 static PyObject *no_phase, *allocation_phase;
 static PyObject *invalid_access, *ok; /* the status that a bad address is; what went well */
 static PyObject *name_refuse, *name_read, *name_write, *name_write_u32,
-    *name_write_u64, *name_offer;
+    *name_write_u64;
 static PyObject *plain_read; /* Memory.read */
 static struct {
     Py_ssize_t memory, allocator;
@@ -58,61 +58,61 @@ static int is_plain(PyObject *memory) {
     return plain;
 }
 
-static char *place(PyObject *memory, PyObject *address, Py_ssize_t width) {
-    return is_plain(memory) ? reach(memory, address, width) : NULL;
+static char *place(PyObject *memory, uint64_t address, Py_ssize_t width) {
+    return is_plain(memory) ? reach_at(memory, (long long)address, width) : NULL;
+}
+
+/* Calls a method of two arguments, the first a number. */
+static PyObject *ask(PyObject *object, PyObject *method, uint64_t number, PyObject *second) {
+    PyObject *first = PyLong_FromUnsignedLongLong(number);
+    PyObject *answer =
+        first == NULL ? NULL : PyObject_CallMethodObjArgs(object, method, first, second, NULL);
+    Py_XDECREF(first);
+    return answer;
 }
 
 /* --- from the guest ---------------------------------------------------------------------------- */
 
-static PyObject *read_data(PyObject *memory, PyObject *address, PyObject *size) {
-    Py_ssize_t count = PyLong_AsSsize_t(size);
-    if (count == -1 && PyErr_Occurred())
-        return NULL;
+static PyObject *read_data(PyObject *memory, uint64_t address, uint64_t count) {
     if (count == 0) /* never fails, whatever the pointer (Rust guests send 1) */
         return PyBytes_FromStringAndSize(NULL, 0);
-    char *from = place(memory, address, count);
+    char *from = place(memory, address, (Py_ssize_t)count);
     if (from != NULL)
-        return PyBytes_FromStringAndSize(from, count);
-    return PyObject_CallMethodObjArgs(memory, name_read, address, size, NULL);
+        return PyBytes_FromStringAndSize(from, (Py_ssize_t)count);
+    PyObject *size = PyLong_FromUnsignedLongLong(count);
+    PyObject *data = size == NULL ? NULL : ask(memory, name_read, address, size);
+    Py_XDECREF(size);
+    return data;
 }
 
 /* Whether `width` bytes at an address can be written: 0, or -1 with an exception. */
-static int check_place(PyObject *memory, PyObject *address, long width) {
+static int check_place(PyObject *memory, uint64_t address, long width) {
     if (place(memory, address, width) != NULL)
         return 0;
     PyObject *size = PyLong_FromLong(width);
-    PyObject *answer = size == NULL ? NULL
-                                    : PyObject_CallMethodObjArgs(memory, name_read, address, size, NULL);
+    PyObject *answer = size == NULL ? NULL : ask(memory, name_read, address, size);
     Py_XDECREF(size);
     Py_XDECREF(answer);
     return answer == NULL ? -1 : 0;
 }
 
-/* An i32 or i64 of what came as unsigned bits. */
-static PyObject *as_signed(char kind, PyObject *value) {
-    unsigned long long bits = PyLong_AsUnsignedLongLong(value);
-    if (bits == (unsigned long long)-1 && PyErr_Occurred())
-        return NULL;
+/* A number of what came as unsigned bits. */
+static PyObject *as_number(char kind, uint64_t bits) {
+    if (kind == 'u')
+        return PyLong_FromUnsignedLongLong(bits);
     return PyLong_FromLongLong(kind == 'i' ? (int32_t)(uint32_t)bits : (int64_t)bits);
 }
 
 /* Fills `inputs`, and counts in `made` how many there are. */
-static int decode(HostCall *self, PyObject *memory, PyObject *const *args, PyObject **inputs,
+static int decode(HostCall *self, PyObject *memory, const uint64_t *args, PyObject **inputs,
                   Py_ssize_t *made) {
     for (const char *kind = self->inputs; *kind; kind++) {
-        PyObject *value = *args;
-        if (*kind == 'd') {
-            value = read_data(memory, args[0], args[1]);
-            args++;
-        } else if (*kind == 'u') {
-            Py_INCREF(value);
-        } else {
-            value = as_signed(*kind, value);
-        }
+        PyObject *value =
+            *kind == 'd' ? read_data(memory, args[0], args[1]) : as_number(*kind, *args);
         if (value == NULL)
             return -1;
         inputs[(*made)++] = value;
-        args++;
+        args += *kind == 'd' ? 2 : 1;
     }
     /* Addresses for results are tried before the function acts: what it did could not be undone. */
     for (const char *kind = self->outputs; *kind; kind++) {
@@ -131,7 +131,7 @@ static int decode(HostCall *self, PyObject *memory, PyObject *const *args, PyObj
 
 /* --- to the guest ------------------------------------------------------------------------------ */
 
-static int write_number(PyObject *memory, char kind, PyObject *address, PyObject *value) {
+static int write_number(PyObject *memory, char kind, uint64_t address, PyObject *value) {
     Py_ssize_t width = kind == 'u' ? 4 : 8;
     if (PyLong_Check(value)) {
         int overflow;
@@ -143,8 +143,7 @@ static int write_number(PyObject *memory, char kind, PyObject *address, PyObject
             return 0;
         }
     }
-    PyObject *answer = PyObject_CallMethodObjArgs(
-        memory, kind == 'u' ? name_write_u32 : name_write_u64, address, value, NULL);
+    PyObject *answer = ask(memory, kind == 'u' ? name_write_u32 : name_write_u64, address, value);
     Py_XDECREF(answer);
     return answer == NULL ? -1 : 0;
 }
@@ -161,7 +160,9 @@ static PyObject *allocate(HostCall *self, PyObject *size) {
 }
 
 static int write_data(PyObject *memory, PyObject *address, PyObject *data) {
-    char *to = PyBytes_Check(data) ? place(memory, address, PyBytes_GET_SIZE(data)) : NULL;
+    char *to = PyBytes_Check(data) && is_plain(memory)
+                   ? reach(memory, address, PyBytes_GET_SIZE(data))
+                   : NULL;
     if (to != NULL) {
         memcpy(to, PyBytes_AS_STRING(data), (size_t)PyBytes_GET_SIZE(data));
         return 0;
@@ -172,7 +173,7 @@ static int write_data(PyObject *memory, PyObject *address, PyObject *data) {
 }
 
 /* As `GuestMemory.give`: 1, or 0 where the allocator failed, or -1 with an exception. */
-static int give(HostCall *self, PyObject *memory, PyObject *data, PyObject *at, PyObject *size_at) {
+static int give(HostCall *self, PyObject *memory, PyObject *data, uint64_t at, uint64_t size_at) {
     Py_ssize_t count = PyObject_Length(data);
     PyObject *size = count < 0 ? NULL : PyLong_FromSsize_t(count), *address;
     if (size == NULL)
@@ -194,15 +195,16 @@ static int give(HostCall *self, PyObject *memory, PyObject *data, PyObject *at, 
     return status;
 }
 
-static int offer(HostCall *self, PyObject *data, PyObject *at, PyObject *size_at) {
-    PyObject *answer = PyObject_CallMethodObjArgs(self->memory, name_offer, data, at, size_at, NULL);
+static int offer(HostCall *self, PyObject *data, uint64_t at, uint64_t size_at) {
+    PyObject *answer = PyObject_CallMethod(self->memory, "offer", "OKK", data,
+                                           (unsigned long long)at, (unsigned long long)size_at);
     int status = answer == NULL ? -1 : PyObject_IsTrue(answer);
     Py_XDECREF(answer);
     return status;
 }
 
 /* Writes the outputs: 1, or 0 where the allocator failed, or -1 with an exception. */
-static int encode(HostCall *self, PyObject *memory, PyObject *const *args, PyObject *const *results) {
+static int encode(HostCall *self, PyObject *memory, const uint64_t *args, PyObject *const *results) {
     int status = 1;
     for (const char *kind = self->outputs; *kind && status > 0; kind++, results++) {
         if (*kind == 'd')

@@ -11,17 +11,19 @@ static struct {
 } memory_at;
 
 /* The cached bytes at an address, or NULL (with no exception) when they must be looked for. */
-static inline char *reach(PyObject *memory, PyObject *address, Py_ssize_t width) {
-    if (!PyLong_Check(address))
-        return NULL;
-    int overflow;
-    long long at = PyLong_AsLongLongAndOverflow(address, &overflow);
+static inline char *reach_at(PyObject *memory, long long at, Py_ssize_t width) {
     /* Never above the view's length; -1 when the view is not to be used. */
     PyObject *limit = slot_at(memory, memory_at.size);
     long long size = PyLong_AsLongLong(limit);
-    if (overflow || at < 0 || width < 0 || at > size - width)
+    if (at < 0 || width < 0 || at > size - width)
         return NULL;
     return (char *)PyMemoryView_GET_BUFFER(slot_at(memory, memory_at.view))->buf + at;
+}
+
+static inline char *reach(PyObject *memory, PyObject *address, Py_ssize_t width) {
+    int overflow = 0;
+    long long at = PyLong_Check(address) ? PyLong_AsLongLongAndOverflow(address, &overflow) : -1;
+    return overflow ? NULL : reach_at(memory, at, width);
 }
 
 static int memory_find(void) {

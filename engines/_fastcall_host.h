@@ -3,11 +3,13 @@
 #ifndef ANYWASM_FASTCALL_HOST_H
 #define ANYWASM_FASTCALL_HOST_H
 
+#include "../core/_bits.h"
 #include "_fastcall_signature.h"
 
 typedef struct {
     PyObject_HEAD
     Signature sig;
+    CallBits bits; /* the target's, which takes the values as they are, or NULL */
 } Host;
 
 static int host_store(Signature *of, PyObject *returned, uint64_t *slots, size_t stride) {
@@ -30,7 +32,29 @@ static int host_store(Signature *of, PyObject *returned, uint64_t *slots, size_t
     return bad ? -1 : 0;
 }
 
+/* Values that a function takes as they are, at most. */
+#define MOST_BITS 16
+
+/* Whether all of its arguments are i32 or i64, and few enough. */
+static int takes_bits(PyObject *params) {
+    const char *types = PyBytes_AS_STRING(params);
+    Py_ssize_t count = PyBytes_GET_SIZE(params), i = 0;
+    while (i < count && (types[i] == 'i' || types[i] == 'l'))
+        i++;
+    return i == count && count <= MOST_BITS;
+}
+
 /* The answer to arguments in slots, or NULL with an exception. */
+static PyObject *host_answer_bits(Host *self, const uint64_t *slots, size_t stride) {
+    const char *types = PyBytes_AS_STRING(self->sig.params);
+    Py_ssize_t count = PyBytes_GET_SIZE(self->sig.params);
+    uint64_t values[MOST_BITS];
+    for (Py_ssize_t i = 0; i < count; i++)
+        values[i] = types[i] == 'i' ? (uint32_t)slots[stride * i] : slots[stride * i];
+    return self->bits(self->sig.target, values, count);
+}
+
+/* The same with an object for each. */
 static PyObject *host_answer(Signature *of, PyObject **args, const uint64_t *slots, size_t stride) {
     const char *types = PyBytes_AS_STRING(of->params);
     Py_ssize_t count = PyBytes_GET_SIZE(of->params), made = 0;
@@ -45,7 +69,10 @@ static PyObject *host_answer(Signature *of, PyObject **args, const uint64_t *slo
 }
 
 /* As `host_answer`, with room for the arguments. */
-static PyObject *host_ask(Signature *of, const uint64_t *params, size_t stride) {
+static PyObject *host_ask(Host *self, const uint64_t *params, size_t stride) {
+    if (self->bits != NULL)
+        return host_answer_bits(self, params, stride);
+    Signature *of = &self->sig;
     PyObject *few[FEW + 1], **args = few;
     Py_ssize_t count = PyBytes_GET_SIZE(of->params);
     if (count > FEW && (args = PyMem_New(PyObject *, count + 1)) == NULL)
@@ -57,13 +84,13 @@ static PyObject *host_ask(Signature *of, const uint64_t *params, size_t stride) 
 }
 
 /* Calls the host function; 0, or -1 with an exception. */
-static int host_run(Signature *of, const uint64_t *params, uint64_t *results, size_t stride) {
-    PyObject *returned = host_ask(of, params, stride);
+static int host_run(Host *self, const uint64_t *params, uint64_t *results, size_t stride) {
+    PyObject *returned = host_ask(self, params, stride);
     if (returned == NULL)
         return -1;
-    int status = host_store(of, returned, results, stride);
+    int status = host_store(&self->sig, returned, results, stride);
     Py_DECREF(returned);
-    return status < 0 ? -1 : check_overdue(of);
+    return status < 0 ? -1 : check_overdue(&self->sig);
 }
 
 static PyObject *Host_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs)) {
@@ -73,6 +100,8 @@ static PyObject *Host_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSE
     Host *self = (Host *)type->tp_alloc(type, 0);
     if (self != NULL && signature_set(&self->sig, &read) < 0)
         Py_CLEAR(self);
+    if (self != NULL && takes_bits(read.params))
+        self->bits = bits_of(read.target);
     return (PyObject *)self;
 }
 

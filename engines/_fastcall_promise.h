@@ -281,7 +281,7 @@ static int suspending_run(Suspending *self, uint64_t *slots, ThisThread *thread)
         promises->host = NULL;
         return suspending_advance(self, host, slots);
     }
-    PyObject *answer = host_ask(of, slots, WASMTIME_STRIDE);
+    PyObject *answer = host_ask(&self->host, slots, WASMTIME_STRIDE);
     if (answer == NULL)
         return -1;
     if (PyGen_CheckExact(answer))

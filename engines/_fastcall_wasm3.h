@@ -180,9 +180,9 @@ static PyTypeObject Wasm3Export_type = {
 
 /* --- host functions ---------------------------------------------------------------------------- */
 
-static inline int wasm3_host_run(Signature *of, uint64_t *slots, uintptr_t depth,
+static inline int wasm3_host_run(Host *self, uint64_t *slots, uintptr_t depth,
                                  ThisThread *thread) {
-    Wasm3Machine *machine = (Wasm3Machine *)of->engine;
+    Wasm3Machine *machine = (Wasm3Machine *)self->sig.engine;
     if (!wasm3_measured(thread))
         return -1;
     /* Below this the native stack would not do for the rest of wasm3's, and the reserve. */
@@ -191,7 +191,7 @@ static inline int wasm3_host_run(Signature *of, uint64_t *slots, uintptr_t depth
         Py_XDECREF(PyObject_CallNoArgs(wasm3.too_deep));
         return -1;
     }
-    return host_run(of, slots + PyBytes_GET_SIZE(of->results), slots, WASM3_STRIDE);
+    return host_run(self, slots + PyBytes_GET_SIZE(self->sig.results), slots, WASM3_STRIDE);
 }
 
 /* An M3RawCall whose user data is a Host with a Wasm3Machine; the context is on the native stack. */
@@ -204,7 +204,7 @@ static const void *wasm3_callback(void *Py_UNUSED(runtime), void **context, uint
     Wasm3Machine *machine = (Wasm3Machine *)self->sig.engine;
     Py_INCREF(self);
     wasm3_check_memory(machine);
-    if (wasm3_host_run(&self->sig, slots, (uintptr_t)context, thread) < 0) {
+    if (wasm3_host_run(self, slots, (uintptr_t)context, thread) < 0) {
         gate_keep_exception(self->sig.gate);
         failed = wasm3.raised;
     }

@@ -127,7 +127,7 @@ static void *wasmtime_callback(void *environment, void *Py_UNUSED(caller), uint6
     HostThread entered = host_entered(thread);
     Host *self = environment;
     Py_INCREF(self);
-    if (!wasmtime_has_room(thread) || host_run(&self->sig, slots, slots, WASMTIME_STRIDE) < 0) {
+    if (!wasmtime_has_room(thread) || host_run(self, slots, slots, WASMTIME_STRIDE) < 0) {
         gate_keep_exception(self->sig.gate);
         trap = wasmtime.trap_new(WASMTIME_END, sizeof WASMTIME_END - 1);
     }

@@ -16,7 +16,13 @@ from setuptools.command.build_ext import build_ext
 #: Where a request passes in every server, without what mypyc does not compile as it is meant:
 #: errors, Protocols that are asked for at run time, coroutines, and slots that others read.
 FOLDERS = ("server/filters", "server/http", "server/upstream")
-MODULES = ("server/stream_times", "plugins/filter_pool", "plugins/slot", "abi/stream_info")
+MODULES = (
+    "server/stream_times",
+    "plugins/filter_pool",
+    "plugins/slot",
+    "abi/buffer",
+    "abi/stream_info",
+)
 LEFT_OUT = frozenset(
     {
         "server/http/acceptor",

@@ -7,10 +7,11 @@
 #include "_maps.h"
 
 static PyTypeObject *buffer_type;
-static Py_ssize_t buffer_data_at, context_buffers_at;
+static Attribute buffer_data_of;
+static Py_ssize_t context_buffers_at;
 static PyObject *buffers_of_root; /* the numbers of those that belong to the plugin */
 
-/* What a buffer holds, bytes; NULL where the Python function has to look. Borrowed. */
+/* What a buffer holds, bytes; NULL where the Python function has to look. A new reference. */
 static PyObject *buffer_data(PyObject *context, PyObject *kind) {
     if (!PyObject_TypeCheck(context, context_type) || !PyLong_CheckExact(kind))
         return NULL;
@@ -22,8 +23,28 @@ static PyObject *buffer_data(PyObject *context, PyObject *kind) {
         PyErr_Clear();
         return NULL;
     }
-    PyObject *data = known_slot(PyList_GET_ITEM(buffers, number), buffer_type, buffer_data_at);
-    return data != NULL && PyBytes_CheckExact(data) ? data : NULL;
+    PyObject *buffer = PyList_GET_ITEM(buffers, number);
+    PyObject *data =
+        Py_IS_TYPE(buffer, buffer_type) ? attribute_of(&buffer_data_of, buffer) : NULL;
+    if (data == NULL)
+        PyErr_Clear();
+    else if (!PyBytes_CheckExact(data))
+        Py_CLEAR(data);
+    return data;
+}
+
+/* Part of it; takes the reference. */
+static PyObject *cut(PyObject *data, long long start, long long size) {
+    Py_ssize_t held = PyBytes_GET_SIZE(data);
+    if (start > held)
+        start = held;
+    if (size > held - start)
+        size = held - start;
+    if (size == held)
+        return data;
+    PyObject *part = PyBytes_FromStringAndSize(PyBytes_AS_STRING(data) + start, (Py_ssize_t)size);
+    Py_DECREF(data);
+    return part;
 }
 
 static PyObject *get_buffer_bytes(PyObject *python, PyObject *const *args, Py_ssize_t count) {
@@ -32,26 +53,20 @@ static PyObject *get_buffer_bytes(PyObject *python, PyObject *const *args, Py_ss
         int strange, too_large;
         long long start = PyLong_AsLongLongAndOverflow(args[2], &strange);
         long long size = PyLong_AsLongLongAndOverflow(args[3], &too_large);
-        Py_ssize_t held = PyBytes_GET_SIZE(data);
-        if (!strange && !too_large && start >= 0 && size >= 0) {
-            if (start > held)
-                start = held;
-            if (size > held - start)
-                size = held - start;
-            if (size == held) {
-                Py_INCREF(data);
-                return data;
-            }
-            return PyBytes_FromStringAndSize(PyBytes_AS_STRING(data) + start, (Py_ssize_t)size);
-        }
+        if (!strange && !too_large && start >= 0 && size >= 0)
+            return cut(data, start, size);
     }
+    Py_XDECREF(data);
     return PyObject_Vectorcall(python, args, (size_t)count, NULL);
 }
 
 static PyObject *get_buffer_status(PyObject *python, PyObject *const *args, Py_ssize_t count) {
     PyObject *data = count == 2 ? buffer_data(args[0], args[1]) : NULL;
-    return data != NULL ? Py_BuildValue("(ni)", PyBytes_GET_SIZE(data), 0)
-                        : PyObject_Vectorcall(python, args, (size_t)count, NULL);
+    if (data == NULL)
+        return PyObject_Vectorcall(python, args, (size_t)count, NULL);
+    PyObject *answer = Py_BuildValue("(ni)", PyBytes_GET_SIZE(data), 0);
+    Py_DECREF(data);
+    return answer;
 }
 
 static PyMethodDef buffer_functions[] = {
@@ -65,12 +80,8 @@ static int find_buffers(void) {
     buffers_of_root = import_from("anywasm.abi.hostcalls.buffers", "OF_ROOT");
     if (buffer_type == NULL || buffers_of_root == NULL || !PyFrozenSet_CheckExact(buffers_of_root))
         return -1;
-    const Place places[] = {
-        {&buffer_data_at, buffer_type, "data"},
-        {&context_buffers_at, context_type, "buffers"},
-        {NULL, NULL, NULL},
-    };
-    return find_places(places);
+    context_buffers_at = slot_offset((PyObject *)context_type, "buffers");
+    return context_buffers_at < 0 ? -1 : attribute_find(&buffer_data_of, buffer_type, "data");
 }
 
 #endif

@@ -48,6 +48,11 @@ class Memory(ABC):
     def _grow(self, pages: int) -> bool:
         """Grow by `pages`; False when the engine refuses."""
 
+    def _measure(self) -> int:
+        """The size as it is now, in bytes. Engines that can tell it without a view do."""
+        self._refresh()
+        return self._size
+
     def invalidate(self) -> None:
         """Forget the cached view: the memory may have moved, or is gone."""
         self._size = -1
@@ -69,8 +74,7 @@ class Memory(ABC):
     @property
     def size(self) -> int:
         """The current size in bytes."""
-        self._refresh()
-        return self._size
+        return self._measure()
 
     def grow(self, pages: int) -> int:
         """Grow by `pages` pages of 64 KiB.

@@ -37,9 +37,13 @@ class WasmtimeMemory(Memory):
         self.native = native
         self._native = ctypes.byref(native)
 
-    def _attach(self) -> memoryview:
+    def _measure(self) -> int:
         self.calls.gate.check_usable()
-        size = memory_data_size(self.calls.context, self._native)
+        size: int = memory_data_size(self.calls.context, self._native)
+        return size
+
+    def _attach(self) -> memoryview:
+        size = self._measure()
         if not size:
             return memoryview(bytearray())
         return view_at(memory_data(self.calls.context, self._native), size)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from anywasm.core.threads import patient
 
 Chained = Callable[..., Any]
 THREAD = {"execution": "thread"}
@@ -131,3 +134,28 @@ def test_every_engine_serves_filters_both_ways(
     assert answer.body.endswith(b"local")
     assert chain.ask("/", headers={"x-a": "1t"}).status == 503
     assert chain.ask("/").status == 200
+
+
+def test_no_other_thread_makes_guests_give_way(
+    managing: Any, box: Any, tools: Any, tmp_path: Path
+) -> None:
+    before = threading.enumerate()
+    (tmp_path / "f.wasm").write_bytes(box.filter_module())
+    vm = {"engine": "wasmtime", "path": str(tmp_path / "f.wasm")}
+    listener = {
+        "name": "main",
+        "address": "127.0.0.1:0",
+        "filters": ["a"],
+        "routes": [{"prefix": "/", "direct_response": {"body": "direct"}}],
+    }
+    plugin = {"name": "a", "plugin_config": "a", "vm_config": vm}
+    running = managing([plugin], listeners=[listener], watch=True)
+
+    def others() -> set[int | None]:
+        new = [thread for thread in threading.enumerate() if thread not in before]
+        return {thread.ident for thread in new if thread.name != "test-loop"}
+
+    for size in (2, 1):
+        assert running.manage("update", {"name": "a", "instance_num": size}).status == 200
+        assert running.ask("/").body == b"direct"
+        tools.eventually(lambda: others() and others() <= patient)

@@ -7,6 +7,7 @@ import platform
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ def machine_facts() -> dict[str, str]:
 def _compiled() -> bool:
     """Whether the server was built with ANYWASM_COMPILED=1, told without importing it."""
     server = Path(__file__).resolve().parent.parent / "server"
-    return any(server.glob("stream_times.*.so"))
+    return any((server / f"stream_times{suffix}").exists() for suffix in EXTENSION_SUFFIXES)
 
 
 def _processor() -> str:

@@ -18,6 +18,13 @@ from anywasm.core.vm import VM
 BINDING = " binding"
 
 
+#: How often a benchmark with turns is run.
+TURNS = 5
+
+#: Values of single rounds, by group, case, subject and unit.
+Noted = dict[tuple[str, str, str, str], list[float]]
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """What is asked of the benchmarks.
@@ -34,8 +41,8 @@ class Options:
 class Measure:
     """Takes the measurements of one benchmark function."""
 
-    def __init__(self, run: Run, request: pytest.FixtureRequest, subject: str) -> None:
-        self._run = run
+    def __init__(self, noted: Noted, request: pytest.FixtureRequest, subject: str) -> None:
+        self._noted = noted
         self._request = request
         self.group = request.module.__name__.rpartition("bench_")[2]
         self.subject = subject
@@ -76,8 +83,11 @@ class Measure:
         self._benchmark(case, 1).pedantic(function, **arguments)
 
     def values(self, case: str, unit: str, values: Sequence[float]) -> None:
-        """Note what was measured otherwise, one value for each round."""
-        self._run.results.append(summarize(self.group, case, self.subject, unit, values))
+        """Note what was measured otherwise, one value for each round.
+
+        Those of one case, subject and unit belong together, whichever benchmarks note them.
+        """
+        self._noted.setdefault((self.group, case, self.subject, unit), []).extend(values)
 
     def _benchmark(self, case: str, repeats: int) -> Any:
         benchmark: Any = self._request.getfixturevalue("benchmark")
@@ -90,7 +100,9 @@ class Suite:
     """Fixtures, parameters and progress.
 
     A benchmark that asks for `vm` or `subject` runs for every engine. The marker `subjects` names
-    others, and with `engines=False` leaves the engines out.
+    others, and with `engines=False` leaves the engines out. One that asks for `turn` runs several
+    times, all subjects after each other each time: for what takes so long that the machine may be
+    busy while the one is measured, and not while the next one is.
 
     Args:
         run: Gets the figures.
@@ -104,6 +116,7 @@ class Suite:
         self._run = run
         self._options = options
         self._progress = progress
+        self._noted: Noted = {}
         self._done = 0
         self._total = 0
 
@@ -122,7 +135,7 @@ class Suite:
     @pytest.fixture
     def measure(self, request: pytest.FixtureRequest, subject: str) -> Measure:
         """Where the figures of the subject go."""
-        return Measure(self._run, request, subject)
+        return Measure(self._noted, request, subject)
 
     # --- hooks ---
 
@@ -131,7 +144,10 @@ class Suite:
         config.addinivalue_line("markers", "subjects(*names, engines=True): whom to measure")
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """Give a benchmark its subjects."""
+        """Give a benchmark its subjects and turns."""
+        if "turn" in metafunc.fixturenames:
+            turns = range(1, 2 if self._options.quick else TURNS + 1)
+            metafunc.parametrize("turn", turns, ids="turn {}".format)
         if "subject" not in metafunc.fixturenames:
             return
         marker = metafunc.definition.get_closest_marker("subjects")
@@ -151,7 +167,7 @@ class Suite:
         cases: dict[str, list[pytest.Item]] = {}
         for item in items:
             cases.setdefault(_case(item), []).append(item)
-        items[:] = [item for case in cases.values() for item in case]
+        items[:] = [item for case in cases.values() for item in sorted(case, key=_turn)]
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Count what there is to do."""
@@ -175,6 +191,10 @@ class Suite:
         if report.failed:
             self._run.failed[_title(report.nodeid)] = report.longreprtext
 
+    def pytest_sessionfinish(self) -> None:
+        """Sum up what was noted."""
+        self._run.results += [summarize(*key, values) for key, values in self._noted.items()]
+
     def pytest_benchmark_generate_machine_info(self) -> dict[str, str]:
         """What is known of the machine; pytest-benchmark's own search takes a second."""
         return self._run.facts
@@ -187,8 +207,15 @@ class Suite:
 def _case(item: pytest.Item) -> str:
     """The same for all subjects of one case."""
     assert isinstance(item, pytest.Function)
-    others = {key: value for key, value in item.callspec.params.items() if key != "subject"}
+    params = item.callspec.params.items()
+    others = {key: value for key, value in params if key not in ("subject", "turn")}
     return f"{item.path} {item.originalname} {others}"
+
+
+def _turn(item: pytest.Item) -> int:
+    assert isinstance(item, pytest.Function)
+    turn: Any = item.callspec.params.get("turn", 0)
+    return int(turn)
 
 
 def _title(nodeid: str) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from math import copysign
 from typing import Any
 
-from anywasm.core.gate import _thread
 from anywasm.core.marshal.rules import RANGES, bad_arguments, bad_result
 from anywasm.core.types import ValueType
 
@@ -47,7 +46,6 @@ def build(lines: Sequence[str], title: str) -> Callable[..., Any]:
         "bad_result": bad_result,
         # Of a number with itself: that number as a float. Unlike float(), it takes no text.
         "copysign": copysign,
-        "thread": _thread,
         "vector": _vector,
     }
     exec(compile(source, file, "exec"), names)  # noqa: S102 (written above, from types alone)
@@ -55,12 +53,9 @@ def build(lines: Sequence[str], title: str) -> Callable[..., Any]:
 
 
 def call_wrapper(
-    params: Sequence[str] | None, store: Sequence[str], body: Sequence[str], head: str
+    params: Sequence[str], store: Sequence[str], body: Sequence[str], head: str
 ) -> list[str]:
-    """An export's wrapper: through the gate, arguments stored, the body, and out again.
-
-    Without `params` the body looks at `args` itself.
-    """
+    """An export's wrapper: through the gate, arguments stored, the body, and out again."""
     taken = [
         "try:",
         f"    {as_tuple(params) if params else '()'} = args",
@@ -70,18 +65,13 @@ def call_wrapper(
     ]
     return [
         head,
-        "    acquire, release, home = gate.acquire, gate.release, gate._home",
+        "    acquire, release = gate.acquire, gate.release",
         "    def call(*args):",
         "        if not acquire(False): gate.refuse()",
         "        try:",
         # Only now: before, another thread could close the instance after the look at it.
-        # A thread-bound instance has always an alert, mostly for nothing: what `check` looks at is
-        # asked here, because one more frame of Python costs more.
-        "            if gate.alert and (",
-        "                thread.token is not home or gate.expires is not None",
-        "                or gate._closed or gate._suspended",
-        "            ): gate.check()",
-        *indent([] if params is None else taken, 3),
+        "            if gate.alert: gate.check()",
+        *indent(taken, 3),
         *indent(body, 3),
         "        finally:",
         "            release()",

@@ -119,18 +119,22 @@ def _checked_export(type: FuncType) -> Callable[..., Any]:
         for n, t in zip(results, type.results)
     ]
     took = "_" if not results else "r0" if len(results) == 1 else as_tuple(results)
-    body = [
-        "try:",
-        f"    {as_tuple(params)} = args",
-        f"    {took} = invoke(*args)",
-        "except BaseException as error:",
-        f"    {took} = again(error, invoke, args)",
+    lines = [
+        "def make(gate, invoke, again):",
+        "    def call(*args):",
+        # The wrong thread is seen by the binding: to ask here which one it is takes as long as all
+        # the rest.
+        "        if gate.expires is not None or gate._closed: gate.check()",
+        "        try:",
+        f"            {as_tuple(params)} = args",
+        f"            {took} = invoke(*args)",
+        "        except BaseException as error:",
+        f"            {took} = again(error, invoke, args)",
     ]
     if results:
-        body.append(f"return {unsigned[0] if len(results) == 1 else as_tuple(unsigned)}")
-    lines = call_wrapper(None, [], body, "def make(gate, invoke, again):")
+        lines.append(f"        return {unsigned[0] if len(results) == 1 else as_tuple(unsigned)}")
     forget = ["def forget():", "    nonlocal invoke", "    invoke = None"]
-    return build([*lines[:-1], *indent(forget, 1), "    return call, forget"], f"export {type}")
+    return build([*lines, *indent(forget, 1), "    return call, forget"], f"export {type}")
 
 
 def checked_export(
@@ -140,18 +144,19 @@ def checked_export(
     invoke: Callable[..., Any],
     fail: Callable[[BaseException], NoReturn],
 ) -> tuple[Callable[..., Any], Callable[[], None]]:
-    """As `value_export`, for a binding that looks at numbers itself.
+    """As `value_export`, for a binding that looks at numbers and threads itself.
 
-    It may refuse what is right, which is converted then; but it takes nothing that is wrong, apart
-    from a wrong count.
+    It may refuse numbers that are right, which are converted then; but it takes nothing that is
+    wrong, apart from a wrong count. No lock is taken: see `anywasm.core.stack_lock`.
 
     Args:
         name: The export's name, for messages.
         type: Its type, of numbers alone.
-        gate: The instance's gate, passed around each call.
+        gate: The gate of an instance that is bound to a thread, with a `StackLock`.
         invoke: The binding's function: takes ints of either signedness and floats, returns signed
             ints and floats. Where it refuses them, a TypeError, ValueError or OverflowError is
-            raised in its caller; those of host functions come with these functions' frames.
+            raised in its caller; those of host functions come with these functions' frames. In
+            another thread it raises whatever exception, before anything else.
         fail: Raises what the exception that ended a call stands for.
 
     Returns:
@@ -162,6 +167,7 @@ def checked_export(
     def again(error: BaseException, invoke: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         try:
             at = error.__traceback__
+            gate.check_usable()
             if error.__class__ in _REFUSALS and (at is None or at.tb_next is None):
                 try:
                     fit = arguments(args)

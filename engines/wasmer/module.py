@@ -12,6 +12,7 @@ from anywasm.core.instance import Instance
 from anywasm.core.limits import ResourceLimits
 from anywasm.core.metering import MeteredGate, MeteringPlan
 from anywasm.core.module import Module
+from anywasm.core.stack_lock import StackLock
 from anywasm.core.store import Store
 from anywasm.core.types import FuncType, GlobalType, ImportType, TableType, ValueType
 from anywasm.engines.fastcall import gate_lock
@@ -82,7 +83,7 @@ class WasmerModule(Module):
 
     def _instantiate(self, imports: list[Any], limits: ResourceLimits | None) -> Instance:
         native_store, native = self._native()
-        gate = MeteredGate("the instance", thread_bound=True, lock=gate_lock())
+        gate = MeteredGate("the instance", thread_bound=True, lock=gate_lock() or StackLock())
         if limits is not None:
             gate.limit(limits)
         return self._start(WasmerStore(self.vm, native_store, gate), native, imports, limits)

@@ -10,6 +10,7 @@ from anywasm.core.binary.sections import SectionId, sections
 from anywasm.core.capabilities import Capabilities, Feature
 from anywasm.core.errors import CompileError
 from anywasm.core.metering import REVISION, MeteredGate, MeteringPlan, meter
+from anywasm.core.stack_lock import StackLock
 from anywasm.core.types import NUMERIC, ExternKind
 from anywasm.core.vm import VM
 from anywasm.engines.fastcall import gate_lock
@@ -120,7 +121,9 @@ class WasmerVM(VM):
         return module
 
     def _new_store(self, limits: ResourceLimits | None) -> WasmerStore:
-        gate = MeteredGate("the store", thread_bound=True, lock=gate_lock(), shared=True)
+        gate = MeteredGate(
+            "the store", thread_bound=True, lock=gate_lock() or StackLock(), shared=True
+        )
         if limits is not None:
             gate.limit(limits)
         return WasmerStore(self, self._binding.store(), gate)

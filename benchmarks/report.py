@@ -24,8 +24,11 @@ _UNITS = {"s": "time", "bytes": "memory", "requests/s": "requests per second"}
 _HEAD = ("subject", "median", "IQR", "best", "rounds", "to the best", "to its binding")
 #: Rows of one picture at most, the names of cases among them.
 _ROWS = 44
-_RATIOS = ("what", "here", "there", "who", "here / there")
-_RATIO_NOTE = "Below 1 is better for this host, whatever the unit. Ratios of medians of this run."
+_RATIOS = ("what", "here", "there", "who", "here / there", "best rounds")
+_RATIO_NOTE = (
+    "Below 1 is better for this host, whatever the unit. Ratios of medians of this run, and of the "
+    "best round of each."
+)
 _NOTE = (
     "Medians of all rounds with the interquartile range. Ratios are between medians of this run: "
     "how many times worse than the best subject, and than the binding's own API. "
@@ -142,8 +145,8 @@ def _facts(run: Run) -> Iterator[tuple[str, str]]:
 
 def _ratio_rows(run: Run) -> Iterator[tuple[str, ...]]:
     for item in ratios(run):
-        share = f"{item.share:.3f}" if item.share < 0.1 else f"{item.share:.2f}"
-        yield item.what, item.ours, item.theirs, item.who, share
+        shares = (f"{x:.3f}" if x < 0.1 else f"{x:.2f}" for x in (item.share, item.best))
+        yield item.what, item.ours, item.theirs, item.who, *shares
 
 
 def _markdown(run: Run, pictures: dict[str, Chart]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,9 @@ from anywasm.core.vm import VM
 BINDING = " binding"
 
 
-#: How often a benchmark with turns is run.
-TURNS = 5
+#: How often a benchmark with turns is run: often and for short, since a machine that others use,
+#: too, changes its speed by half within seconds.
+TURNS = 9
 
 #: Values of single rounds, by group, case, subject and unit.
 Noted = dict[tuple[str, str, str, str], list[float]]
@@ -182,9 +184,9 @@ class Suite:
         """Note what could not be measured."""
         if report.skipped:
             assert isinstance(report.longrepr, tuple)
-            self._run.skipped[_title(report.nodeid)] = report.longrepr[2].removeprefix("Skipped: ")
+            self._run.skipped[_name(report.nodeid)] = report.longrepr[2].removeprefix("Skipped: ")
         elif report.failed:
-            self._run.failed[_title(report.nodeid)] = report.longreprtext
+            self._run.failed[_name(report.nodeid)] = report.longreprtext
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Note a module that could not be imported."""
@@ -223,6 +225,11 @@ def _title(nodeid: str) -> str:
     module, _, function = nodeid.partition("::")
     group = Path(module).stem.removeprefix("bench_")
     return f"{group}: {function.removeprefix('bench_')}" if function else group
+
+
+def _name(nodeid: str) -> str:
+    """The title, of whichever turn."""
+    return re.sub(r"turn \d+-", "", _title(nodeid))
 
 
 def read_benchmarks(path: Path) -> Iterator[Result]:

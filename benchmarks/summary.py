@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from anywasm.benchmarks.envoy import ENVOY
 from anywasm.benchmarks.result import Result, Run, ratio, show
@@ -20,7 +20,8 @@ class Ratio:
         ours: What it takes here.
         theirs: What it takes them.
         who: Them.
-        share: Ours divided by theirs: below 1 is better, whatever the unit.
+        share: Ours divided by theirs, medians: below 1 is better, whatever the unit.
+        best: The same of the best rounds.
     """
 
     what: str
@@ -28,6 +29,7 @@ class Ratio:
     theirs: str
     who: str
     share: float
+    best: float
 
 
 def ratios(run: Run) -> Iterator[Ratio]:
@@ -48,7 +50,8 @@ def ratios(run: Run) -> Iterator[Ratio]:
 
 def _ratio(what: str, ours: Result, theirs: Result) -> Ratio:
     here, there = (show(item.median, item.unit) for item in (ours, theirs))
-    return Ratio(what, here, there, theirs.subject, ratio(ours, theirs))
+    best = ratio(*(replace(item, median=item.best) for item in (ours, theirs)))
+    return Ratio(what, here, there, theirs.subject, ratio(ours, theirs), best)
 
 
 def summary(run: Run) -> Iterator[str]:

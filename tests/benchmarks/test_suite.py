@@ -22,6 +22,10 @@ def bench_turns(measure, case):
     SEEN.append((case, measure.subject))
     measure.values(case, "s", [float(len(SEEN))])
 
+@pytest.mark.usefixtures("turn")
+def bench_nothing(measure):
+    pytest.skip("not here")
+
 def bench_once(measure):
     measure.values("once", "s", [1.0, 3.0])
 """
@@ -63,10 +67,11 @@ def test_all_subjects_take_turns_in_each_case(tmp_path: Path) -> None:
         ("once", "a", 2, 1.0),
         ("once", "b", 2, 1.0),
     ]
+    assert run.skipped == {"some: nothing[a]": "not here", "some: nothing[b]": "not here"}
     assert run.results[0].median == 1.0 + 3 * (TURNS // 2)
 
 
 def test_one_turn_will_do_for_rough_figures(tmp_path: Path) -> None:
     run, steps = measured(tmp_path, quick=True)
-    assert len(steps) == 6 + 2
+    assert len(steps) == 6 + 2 + 2
     assert [(result.case, result.rounds) for result in run.results[:3]] == [("x", 1)] * 3

@@ -153,12 +153,25 @@ static RARE int gate_check(PyObject *gate, ThisThread *thread) {
     return 0;
 }
 
+/* Whether `alert` is about a deadline alone, and that is not near: most calls of filters. */
+static inline int gate_has_time(PyObject *gate) {
+#ifdef CLOCK_MONOTONIC_COARSE
+    PyObject *expires = slot_at(gate, gate_at.expires);
+    return slot_at(gate, gate_at.home) == Py_None && slot_at(gate, gate_at.closed) == Py_False &&
+           slot_at(gate, gate_at.suspended) == Py_False && PyFloat_CheckExact(expires) &&
+           read_clock(CLOCK_MONOTONIC_COARSE) + COARSE_LAG < PyFloat_AS_DOUBLE(expires);
+#else
+    return 0;
+#endif
+}
+
 /* As a wrapper of anywasm.core.marshal enters: the lock first, then what `alert` is about. Nothing
  * is held when it returns -1, with an exception. */
 static inline int gate_enter(PyObject *gate, ThisThread *thread) {
     if (!lock_acquire((LockObject *)slot_at(gate, gate_at.lock), thread))
         return gate_refuse(gate);
-    return slot_at(gate, gate_at.alert) == Py_False ? 0 : gate_check(gate, thread);
+    return slot_at(gate, gate_at.alert) == Py_False || gate_has_time(gate) ? 0
+                                                                           : gate_check(gate, thread);
 }
 
 /* The exception that is set, taken from there. */

@@ -182,7 +182,7 @@ class HalfStage(Sink):
                 return
             body.data += data
         self._body_ends = end_stream
-        stage.buffers[self._direction.body] = body
+        stage.context.buffers[self._direction.body] = body
         if end_stream:
             # As in Envoy, a guest may add trailers at the end of the body.
             stage.maps[self._direction.trailers] = HeaderMap()
@@ -326,7 +326,7 @@ class HalfStage(Sink):
         trailers, self._held_trailers = self._held_trailers, None
         ends = self._body_ends
         if body is not None:
-            stage.buffers[direction.body] = None
+            stage.context.buffers[direction.body] = None
             if trailers is None and ends:
                 added = stage.maps[direction.trailers]
                 trailers = added if added is not None and added.pairs else None

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from anywasm.abi.buffer import Buffer
 from anywasm.abi.context import NO_DIRECTION, StreamContext
 from anywasm.abi.enums import MapType, StreamType
 from anywasm.abi.headers import HeaderMap
@@ -39,7 +38,6 @@ class FilterStage:
         inline: Whether its guest is called on the event loop.
         context: The stream's context in it; made right before its first event.
         maps: The context's, which are kept here because reading them there takes longer.
-        buffers: The context's.
         acted: Whether the guest asked for something in its last call.
         begun: Whether the context was made.
         ended: Whether the stream is over for the guest.
@@ -54,7 +52,6 @@ class FilterStage:
         "_slot",
         "acted",
         "begun",
-        "buffers",
         "chain",
         "context",
         "ended",
@@ -68,7 +65,6 @@ class FilterStage:
 
     context: StreamContext
     maps: list[HeaderMap | None]
-    buffers: list[Buffer | None]
     _id: int
 
     def __init__(self, chain: FilterChain, serving: ServingFilter, slot: Slot) -> None:
@@ -140,7 +136,6 @@ class FilterStage:
         self.context = context
         self._id = context.id
         self.maps = context.maps
-        self.buffers = context.buffers
         self.begun = True
         return 0
 

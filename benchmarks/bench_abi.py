@@ -15,6 +15,8 @@ from anywasm.benchmarks.suite import Measure, Options
 from anywasm.core.vm import VM
 
 
+@pytest.mark.usefixtures("turn")
+@pytest.mark.benchmark(max_time=0.1)
 def bench_header_filter(measure: Measure, vm: VM) -> None:
     """Create a stream, add one header to its response, done, log, delete."""
     with vm.compile(code(vm, "header")) as module, closing(Filter(module)) as stage:
@@ -35,6 +37,8 @@ def bench_go_filter(measure: Measure, vm: VM, options: Options) -> None:
         measure.calls("Go filter, request and response", stage.exchange)
 
 
+@pytest.mark.usefixtures("turn")
+@pytest.mark.benchmark(max_time=0.1)
 def bench_quickstart(measure: Measure, vm: VM, tmp_path: Path) -> None:
     """One function that calls another one, which reads state."""
     with closing(Quickstart(vm, tmp_path)) as quickstart:

@@ -16,7 +16,11 @@ from anywasm.core.instance import Instance
 from anywasm.core.memory import Memory
 from anywasm.core.registry import get_wasm_engine
 
-pytestmark = pytest.mark.subjects(*RAW)
+pytestmark = [
+    pytest.mark.subjects(*RAW),
+    pytest.mark.usefixtures("turn"),
+    pytest.mark.benchmark(max_time=0.1),
+]
 
 HOST_CALLS = 1000
 

@@ -29,7 +29,7 @@ class Result:
             it is compared with.
         unit: `s`, `bytes` or `requests/s`.
         median: The median of all rounds.
-        iqr: Their interquartile range; 0 for a single round.
+        iqr: Their interquartile range, of turns where there were several; 0 for a single round.
         best: The best round.
         rounds: How many rounds there were.
     """

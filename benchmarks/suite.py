@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -233,10 +233,20 @@ def _name(nodeid: str) -> str:
 
 
 def read_benchmarks(path: Path) -> Iterator[Result]:
-    """The figures that pytest-benchmark wrote to `path` as JSON."""
+    """The figures that pytest-benchmark wrote to `path` as JSON; of several turns those of all."""
     text = path.read_text() if path.exists() else ""
+    turns: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for item in json.loads(text)["benchmarks"] if text else ():
-        info, stats = item["extra_info"], item["stats"]
-        median, iqr, best = (stats[name] / info["repeats"] for name in ("median", "iqr", "min"))
-        case, subject = info["case"], info["subject"]
-        yield Result(item["group"], case, subject, "s", median, iqr, best, stats["rounds"])
+        info = item["extra_info"]
+        stats = {
+            name: item["stats"][name] / info["repeats"] for name in ("median", "iqr", "min")
+        } | {"rounds": item["stats"]["rounds"]}
+        turns.setdefault((item["group"], info["case"], info["subject"]), []).append(stats)
+    for key, found in turns.items():
+        whole = summarize(*key, "s", [stats["median"] for stats in found])
+        yield replace(
+            whole,
+            iqr=whole.iqr if found[1:] else found[0]["iqr"],
+            best=min(stats["min"] for stats in found),
+            rounds=sum(stats["rounds"] for stats in found),
+        )

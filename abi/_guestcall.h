@@ -4,9 +4,8 @@
 #ifndef ANYWASM_GUESTCALL_H
 #define ANYWASM_GUESTCALL_H
 
+#include "../core/_clock.h"
 #include "../core/_slots.h"
-#include <math.h>
-#include <time.h>
 
 static PyTypeObject *guest_type, *context_type, *gate_type;
 static PyObject *deadline_error, *plain_set_deadline;
@@ -45,27 +44,14 @@ static void slot_set(PyObject *object, Py_ssize_t offset, PyObject *value) {
     Py_XDECREF(before);
 }
 
-static double seconds(const struct timespec *time) {
-    return (double)time->tv_sec + 1e-9 * (double)time->tv_nsec;
-}
-
-/* Now, and the end of a limit that begins now, in seconds of time.monotonic. */
-static double begin_limit(double limit, double *end) {
-    struct timespec now;
+/* Now, for a limit of so many seconds that begins now: by the coarse clock where its tick is a
+ * hundredth of the limit or less, which then ends so much earlier at most. */
+static double begin_limit(double limit) {
 #ifdef CLOCK_MONOTONIC_COARSE
-    /* The clock of the kernel's ticks takes a fourth of the time, and is late by a tick at most: limits
-     * that are much longer end up to a hundredth early. */
-    static double tick;
-    if (tick == 0.0)
-        tick = clock_getres(CLOCK_MONOTONIC_COARSE, &now) == 0 ? seconds(&now) : INFINITY;
-    if (limit > 100 * tick && clock_gettime(CLOCK_MONOTONIC_COARSE, &now) == 0) {
-        *end = seconds(&now) + limit;
-        return seconds(&now);
-    }
+    if (limit >= 100 * COARSE_TICK)
+        return read_clock(CLOCK_MONOTONIC_COARSE);
 #endif
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    *end = seconds(&now) + limit;
-    return seconds(&now);
+    return read_clock(CLOCK_MONOTONIC);
 }
 
 /* --- deadlines ---------------------------------------------------------------------------------- */
@@ -234,7 +220,7 @@ static PyObject *guest_call(GuestCall *self, PyObject *context, PyObject *functi
     double least = deadline == NULL ? -1.0 : PyFloat_AsDouble(deadline);
     if (least == -1.0 && PyErr_Occurred())
         return NULL;
-    double end, now = begin_limit(limit, &end);
+    double now = begin_limit(limit), end = now + limit;
     if (end > least)
         end = least;
     if (end <= now) {

@@ -17,8 +17,6 @@ from anywasm.core.vm import VM
 
 #: After an engine's name: the binding's own Python API, without anywasm.
 BINDING = " binding"
-
-
 #: How often a benchmark with turns is run: often and for short, since a machine that others use,
 #: too, changes its speed by half within seconds.
 TURNS = 9

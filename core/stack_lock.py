@@ -5,15 +5,10 @@ from __future__ import annotations
 import sys
 import threading
 from types import FrameType
-from typing import Protocol
 
-#: How the files of exports' wrappers begin (`anywasm.core.marshal.source`); each has a `gate`.
-WRAPPERS = "<anywasm export "
-
-
-class _Gate(Protocol):
-    @property
-    def lock(self) -> object: ...
+#: How the files of exports' wrappers begin (`anywasm.core.marshal.source`), and what these are
+#: called in there; each has a `gate`.
+_FILES, _NAME = "<anywasm export ", "call"
 
 
 class StackLock:
@@ -40,9 +35,12 @@ class StackLock:
             return True
         frame: FrameType | None = sys._getframe()
         while frame is not None:
-            if frame.f_code.co_filename.startswith(WRAPPERS):
-                gate: _Gate = frame.f_locals["gate"]
-                if gate.lock is self:
-                    return True
+            code = frame.f_code
+            if (
+                code.co_name == _NAME
+                and code.co_filename.startswith(_FILES)
+                and frame.f_locals["gate"].lock is self
+            ):
+                return True
             frame = frame.f_back
         return False

@@ -4,10 +4,10 @@
 #ifndef ANYWASM_FASTCALL_GATE_H
 #define ANYWASM_FASTCALL_GATE_H
 
+#include "../core/_clock.h"
 #include "../core/_slots.h"
 #include "_fastcall_thread.h"
 #include <structmember.h>
-#include <time.h>
 
 static PyTypeObject *gate_type;
 static PyObject *gate_thread; /* of anywasm.core.gate: its `token` stands for the running thread */
@@ -79,13 +79,14 @@ static PyTypeObject Lock_type = {
 
 /* --- passing the gate -------------------------------------------------------------------------- */
 
-/* Seconds by which the clock of the kernel's ticks may be late: some ticks, of 10 ms at the slowest. */
-#define COARSE_LAG 0.05
-
-static double read_clock(clockid_t clock) {
-    struct timespec now;
-    clock_gettime(clock, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+/* Whether that second is some ticks away or more. Every return from a host function asks, and only who
+ * is near the end has to read the dearer clock. */
+static inline int is_far(double end) {
+#ifdef CLOCK_MONOTONIC_COARSE
+    return read_clock(CLOCK_MONOTONIC_COARSE) + 5 * COARSE_TICK < end;
+#else
+    return 0;
+#endif
 }
 
 /* Whether the running deadline has passed; -1 with an exception where `expires` is no number. */
@@ -96,12 +97,8 @@ static int gate_is_overdue(PyObject *gate) {
     double end = PyFloat_AsDouble(expires);
     if (end == -1.0 && PyErr_Occurred())
         return -1;
-#ifdef CLOCK_MONOTONIC_COARSE
-    /* Every return from a host function comes here: the clock of the kernel's ticks, a fraction of the
-     * other's price, tells all but who is near the end. */
-    if (read_clock(CLOCK_MONOTONIC_COARSE) + COARSE_LAG < end)
+    if (is_far(end))
         return 0;
-#endif
     return read_clock(CLOCK_MONOTONIC) >= end; /* time.monotonic reads the same */
 }
 
@@ -155,14 +152,10 @@ static RARE int gate_check(PyObject *gate, ThisThread *thread) {
 
 /* Whether `alert` is about a deadline alone, and that is not near: most calls of filters. */
 static inline int gate_has_time(PyObject *gate) {
-#ifdef CLOCK_MONOTONIC_COARSE
     PyObject *expires = slot_at(gate, gate_at.expires);
     return slot_at(gate, gate_at.home) == Py_None && slot_at(gate, gate_at.closed) == Py_False &&
-           slot_at(gate, gate_at.suspended) == Py_False && PyFloat_CheckExact(expires) &&
-           read_clock(CLOCK_MONOTONIC_COARSE) + COARSE_LAG < PyFloat_AS_DOUBLE(expires);
-#else
-    return 0;
-#endif
+           slot_at(gate, gate_at.suspended) == Py_False && expires != NULL &&
+           PyFloat_CheckExact(expires) && is_far(PyFloat_AS_DOUBLE(expires));
 }
 
 /* As a wrapper of anywasm.core.marshal enters: the lock first, then what `alert` is about. Nothing

@@ -80,3 +80,21 @@ def test_arguments_deadlines_and_forks_are_seen_without_a_lock() -> None:
     gate.abandon()
     with pytest.raises(ClosedError):
         call(1)
+
+
+def test_letting_go_of_one_may_close_another() -> None:
+    closed: list[bool] = []
+
+    class Native:
+        def __call__(self, value: int) -> int:
+            return value
+
+        def __del__(self) -> None:
+            closed.append(other.close())
+
+    other, _ = exported(abs)
+    gate = CallGate("it", thread_bound=True, lock=StackLock())
+    _, let_go = checked_export("f", ONE, gate, Native(), fail)
+    assert gate.close()
+    let_go()
+    assert closed == [True]
